@@ -123,6 +123,16 @@ def dump_rows(stimuli: Iterable[Stimulus]) -> Iterator[str]:
         yield json.dumps(dataclasses.asdict(stimulus), allow_nan=False) + "\n"
 
 
+def seal(directory: Path, stimuli: Iterable[Stimulus], record: SetRecord) -> SetRecord:
+    """Writes ``manifest.jsonl`` and ``set.json`` into ``directory``; returns the record with count and hash filled in."""
+    lines = list(dump_rows(stimuli))
+    data = "".join(lines).encode()
+    sealed = dataclasses.replace(record, stimuli=len(lines), manifest_sha256=files.sha256_bytes(data))
+    files.write_bytes(directory / "manifest.jsonl", data)
+    files.write_json(directory / "set.json", dataclasses.asdict(sealed))
+    return sealed
+
+
 def read_set(directory: Path) -> StimulusSet:
     """Returns the stimulus set in ``directory``; the manifest's hash is checked, the pictures are not.
 
