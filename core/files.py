@@ -47,23 +47,39 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_directory(path: Path) -> Iterator[Path]:
+def atomic_directory(path: Path, *, replace: bool = False) -> Iterator[Path]:
     """Yields an empty directory beside ``path`` that is renamed to ``path`` when the block ends without an error.
 
+    With ``replace`` a directory at ``path`` is moved aside, and deleted once the new one stands in its place.
+
     Raises:
-        FileExistsError: ``path`` is there already; a finished artefact is never overwritten.
+        FileExistsError: ``path`` is there already and ``replace`` is false.
     """
-    if path.exists():
+    if path.exists() and not replace:
         raise FileExistsError(f"{path} exists already")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     temporary.chmod(0o755)
     try:
         yield temporary
-        temporary.rename(path)
+        _take_place(temporary, path)
         _flush(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _take_place(new: Path, path: Path) -> None:
+    if not path.exists():
+        new.rename(path)
+        return
+    aside = new.with_name(f"{new.name}.old")
+    path.rename(aside)
+    try:
+        new.rename(path)
+    except OSError:
+        aside.rename(path)
+        raise
+    shutil.rmtree(aside)
 
 
 def read_json(path: Path, error: type[Exception], hint: str) -> dict[str, Any]:

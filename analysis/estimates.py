@@ -1,0 +1,254 @@
+"""All that is estimated from the counts of one study, with its intervals, or the reason why it cannot be.
+
+One participant bootstrap serves every quantity, so that differences between source models stay paired. Thresholds are
+handled on the log2 scale. Default interval: estimate ± t(P − 1) × bootstrap standard deviation; for d′ and the criterion
+the binomial standard deviation where that is larger (few answers in a cell make the bootstrap too sure). What these
+intervals cover was measured: benchmarks/results/coverage.json.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import isotonic_regression
+from scipy.stats import chi2
+from scipy.stats import t as student
+
+from analysis import intervals, psychometric, signal_detection
+from analysis.intervals import TAIL, Interval
+from analysis.likelihood import Floats, deviance
+from analysis.psychometric import PsychometricFit, PsychometricModel
+from analysis.signal_detection import PowerLawFit
+from analysis.trials import Cells
+
+PSYCHOMETRIC = PsychometricModel(family="gumbel", width_prior=(3.0, 1.0))
+MIN_PARTICIPANTS = 3
+MONOTONE_ALPHA = 0.001
+CURVE_POINTS = 61
+
+REASONS = {
+    "too_few_participants": f"fewer than {MIN_PARTICIPANTS} participants answered, so nothing can be said about people",
+    "no_noise_trials": "no unperturbed picture was shown, so willingness to say yes cannot be told from seeing",
+    "no_signal_trials": "perturbed pictures were shown at fewer than two values of ε",
+    "one_answer": "every answer was the same",
+    "not_monotone": "the detection rate falls with ε by more than chance allows, so no threshold describes it",
+    "above_range": "above the tested range: not reached at the largest ε",
+    "below_range": "below the tested range: passed at the smallest ε already",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Threshold:
+    """A threshold in grey levels, or ``reason`` (a key of ``REASONS``) why there is none."""
+
+    interval: Interval | None
+    reason: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointEstimates:
+    """What one set of counts (or B of them) says; ``cells`` columns are those of ``Cells`` without the first."""
+
+    power_law: PowerLawFit
+    psychometric: tuple[PsychometricFit | None, ...]
+    d_prime: Floats
+    criterion: Floats
+    noise_criterion: Floats
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bands:
+    """Fitted curves of one source model on a grid of ε: each array [G]; ``None`` where they were not estimable."""
+
+    eps: Floats
+    probability: tuple[Floats, Floats, Floats] | None
+    d_prime: tuple[Floats, Floats, Floats]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyEstimates:
+    """The estimates of a study and their intervals.
+
+    ``d_prime`` and ``criterion`` are triples (estimate, low, high) of arrays [L − 1]; ``rate`` one of arrays [L];
+    ``shared`` holds the quantities that belong to the observers.
+    """
+
+    point: PointEstimates
+    rate: tuple[Floats, Floats, Floats]
+    d_prime: tuple[Floats, Floats, Floats]
+    criterion: tuple[Floats, Floats, Floats]
+    eps50: tuple[Threshold, ...]
+    eps_dprime1: tuple[Threshold, ...]
+    shared: dict[str, Interval]
+    bands: tuple[Bands, ...]
+
+
+def point_estimates(cells: Cells, yes: Floats, trials: Floats) -> PointEstimates:
+    """Returns the estimates from B sets of pooled counts ``yes`` and ``trials``, [B, L]."""
+    sdt = signal_detection.sensitivity(yes[:, 1:], trials[:, 1:], yes[:, :1], trials[:, :1])
+    curves = tuple(_psychometric(cells, index, yes, trials) for index in range(len(cells.models)))
+    return PointEstimates(
+        power_law=signal_detection.fit_power_law(cells.eps, cells.model, yes, trials),
+        psychometric=curves,
+        d_prime=sdt.d_prime,
+        criterion=sdt.criterion,
+        noise_criterion=sdt.criterion[:, 0] + sdt.d_prime[:, 0] / 2,
+    )
+
+
+def levels_of(cells: Cells, columns: NDArray[np.int64]) -> Floats:
+    """Returns log2 ε of cells; −∞ where ε = 0."""
+    eps = cells.eps[columns]
+    return np.where(eps > 0, np.log2(np.where(eps > 0, eps, 1.0)), -np.inf)
+
+
+def _psychometric(cells: Cells, index: int, yes: Floats, trials: Floats) -> PsychometricFit | None:
+    columns = cells.columns(index)
+    levels = levels_of(cells, columns)
+    if len(levels) < 3:
+        return None
+    return psychometric.fit_psychometric(PSYCHOMETRIC, levels, yes[:, columns], trials[:, columns])
+
+
+def estimate(cells: Cells, *, replicates: int, seed: int) -> StudyEstimates:
+    """Returns every estimate of a study with its 95 % interval.
+
+    Args:
+        cells: counts of participants.
+        replicates: bootstrap draws of participants.
+        seed: of those draws.
+    """
+    people = len(cells.participants)
+    point = point_estimates(cells, cells.yes.sum(axis=0)[None], cells.trials.sum(axis=0)[None])
+    draws = [
+        point_estimates(cells, weights @ cells.yes, weights @ cells.trials)
+        for weights in intervals.participant_weights(people, replicates, seed)
+    ]
+    d_prime, criterion = _sensitivity_intervals(cells, point, draws)
+    law = np.concatenate([draw.power_law.log2_eps_dprime1 for draw in draws])
+    models = range(len(cells.models))
+    return StudyEstimates(
+        point=point,
+        rate=_rates(cells),
+        d_prime=d_prime,
+        criterion=criterion,
+        eps50=tuple(_eps50(cells, index, point, draws) for index in models),
+        eps_dprime1=tuple(
+            _threshold(cells, index, float(point.power_law.log2_eps_dprime1[0, index]), law[:, index])
+            for index in models
+        ),
+        shared=_shared(cells, point, draws),
+        bands=tuple(_bands(cells, index, point, draws) for index in models),
+    )
+
+
+def _rates(cells: Cells) -> tuple[Floats, Floats, Floats]:
+    n = cells.trials.sum(axis=0)
+    low, high = intervals.clustered_wilson(cells.yes, cells.trials)
+    return cells.yes.sum(axis=0) / np.maximum(n, 1), low, high
+
+
+def _sensitivity_intervals(
+    cells: Cells, point: PointEstimates, draws: list[PointEstimates]
+) -> tuple[tuple[Floats, Floats, Floats], tuple[Floats, Floats, Floats]]:
+    yes, trials = cells.yes.sum(axis=0), cells.trials.sum(axis=0)
+    sdt = signal_detection.sensitivity(yes[1:], trials[1:], yes[:1], trials[:1])
+    spread = np.concatenate([draw.d_prime for draw in draws]).std(axis=0, ddof=1)
+    spread_c = np.concatenate([draw.criterion for draw in draws]).std(axis=0, ddof=1)
+    people = len(cells.participants)
+    return (
+        _wider(point.d_prime[0], spread, sdt.d_prime_variance, people),
+        _wider(point.criterion[0], spread_c, sdt.criterion_variance, people),
+    )
+
+
+def _wider(value: Floats, bootstrap_sd: Floats, variance: Floats, people: int) -> tuple[Floats, Floats, Floats]:
+    half = _quantile(people) * np.maximum(bootstrap_sd, np.sqrt(variance))
+    return value, value - half, value + half
+
+
+def _quantile(people: int) -> float:
+    return float(student.ppf(1 - TAIL, max(people - 1, 1)))
+
+
+def _eps50(cells: Cells, index: int, point: PointEstimates, draws: list[PointEstimates]) -> Threshold:
+    fit = point.psychometric[index]
+    replicates = [curve.threshold for draw in draws if (curve := draw.psychometric[index]) is not None]
+    if fit is None:
+        return Threshold(interval=None, reason="no_signal_trials")
+    return _threshold(cells, index, float(fit.threshold[0]), np.concatenate(replicates))
+
+
+def _threshold(cells: Cells, index: int, log2_eps: float, replicates: Floats) -> Threshold:
+    levels = levels_of(cells, cells.columns(index))[1:]
+    reason = refusal(cells, index)
+    if reason is None and log2_eps > levels.max():
+        reason = "above_range"
+    if reason is None and log2_eps < levels.min():
+        reason = "below_range"
+    if reason is not None:
+        return Threshold(interval=None, reason=reason)
+    low, high = intervals.t_interval(np.array(log2_eps), replicates, len(cells.participants))
+    return Threshold(
+        interval=Interval(
+            estimate=2**log2_eps,
+            low=None if low < levels.min() else float(2**low),
+            high=None if high > levels.max() else float(2**high),
+        ),
+        reason=None,
+    )
+
+
+def refusal(cells: Cells, index: int) -> str | None:
+    """Returns why the thresholds of a source model cannot be estimated from these counts, a key of ``REASONS``."""
+    columns = cells.columns(index)
+    yes, trials = cells.yes[:, columns].sum(axis=0), cells.trials[:, columns].sum(axis=0)
+    if (cells.trials[:, columns[1:]].sum(axis=1) > 0).sum() < MIN_PARTICIPANTS:
+        return "too_few_participants"
+    if trials[0] == 0:
+        return "no_noise_trials"
+    if len(columns) < 3:
+        return "no_signal_trials"
+    if yes.sum() in (0, trials.sum()):
+        return "one_answer" if yes.sum() else "above_range"
+    return None if _monotone(yes, trials) else "not_monotone"
+
+
+def _monotone(yes: Floats, trials: Floats) -> bool:
+    """Whether the best non-decreasing rates fit; tested as if each violated order cost a degree of freedom (cautious)."""
+    rising = isotonic_regression(yes / trials, weights=trials).x
+    lost = deviance(rising[None], yes[None], trials[None])[0]
+    return bool(lost <= chi2.ppf(1 - MONOTONE_ALPHA, len(yes) - 1))
+
+
+def _shared(cells: Cells, point: PointEstimates, draws: list[PointEstimates]) -> dict[str, Interval]:
+    people = len(cells.participants)
+    if people < MIN_PARTICIPANTS or cells.trials[:, 0].sum() == 0:
+        return {}
+    spread = np.concatenate([draw.power_law.criterion for draw in draws])
+    k = np.asarray(point.power_law.criterion[0])
+    low, high = intervals.t_interval(k, spread, people)
+    return {"criterion": Interval(estimate=float(k), low=float(low), high=float(high))}
+
+
+def _bands(cells: Cells, index: int, point: PointEstimates, draws: list[PointEstimates]) -> Bands:
+    levels = levels_of(cells, cells.columns(index))[1:]
+    grid = np.linspace(levels.min(), levels.max(), CURVE_POINTS)
+    fit = point.psychometric[index]
+    probability = None
+    if fit is not None:
+        curves = [psychometric.probability(c, grid) for draw in draws if (c := draw.psychometric[index]) is not None]
+        probability = _band(psychometric.probability(fit, grid)[0], np.concatenate(curves))
+    laws = np.concatenate([_law(draw.power_law, index, grid) for draw in draws])
+    return Bands(eps=2**grid, probability=probability, d_prime=_band(_law(point.power_law, index, grid)[0], laws))
+
+
+def _law(fit: PowerLawFit, index: int, grid: Floats) -> Floats:
+    return signal_detection.d_prime_at(2**grid, fit.log2_eps_dprime1[:, index, None], fit.exponent[:, index, None])
+
+
+def _band(curve: Floats, replicates: Floats) -> tuple[Floats, Floats, Floats]:
+    low, high = intervals.percentile_interval(replicates)
+    return curve, np.minimum(low, curve), np.maximum(high, curve)

@@ -1,0 +1,90 @@
+"""Intervals at 95 %: by resampling participants for what people answered, Wilson's for proportions of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import norm
+from scipy.stats import t as student
+from tqdm import tqdm
+
+from analysis.likelihood import Floats
+from core import rng
+
+LEVEL = 0.95
+TAIL = (1 - LEVEL) / 2
+CHUNK = 250
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """An estimate between two bounds. A bound is ``None`` where it lies beyond what was tested."""
+
+    estimate: float
+    low: float | None
+    high: float | None
+
+    def covers(self, value: float) -> bool:
+        """Whether ``value`` lies inside; an open side covers everything on its side."""
+        return (self.low is None or self.low <= value) and (self.high is None or value <= self.high)
+
+
+def wilson(successes: Floats, trials: Floats) -> tuple[Floats, Floats]:
+    """Returns the bounds of Wilson's interval of proportions; (0, 1) where there are no trials."""
+    z = norm.ppf(1 - TAIL)
+    n = np.maximum(trials, TAIL)
+    p = np.clip(successes / n, 0, 1)
+    centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    some = trials > 0
+    return np.where(some, np.maximum(centre - half, 0), 0.0), np.where(some, np.minimum(centre + half, 1), 1.0)
+
+
+def clustered_wilson(yes: Floats, trials: Floats) -> tuple[Floats, Floats]:
+    """Returns Wilson bounds [L] of pooled proportions of participants' answers, counts [P, L].
+
+    The number of trials is divided by the design effect, the variance between participants' contributions over the
+    binomial variance, where that is above 1.
+    """
+    k, n = yes.sum(axis=0), trials.sum(axis=0)
+    effective = n / design_effect(yes, trials)
+    return wilson(k / np.maximum(n, 1) * effective, effective)
+
+
+def design_effect(yes: Floats, trials: Floats) -> Floats:
+    """Returns by how much clustering in participants widens the variance of pooled proportions, [L], at least 1."""
+    people, n = len(yes), trials.sum(axis=0)
+    p = yes.sum(axis=0) / np.maximum(n, 1)
+    residual = ((yes - trials * p) ** 2).sum(axis=0) * people / max(people - 1, 1)
+    binomial = n * p * (1 - p)
+    return np.maximum(np.divide(residual, binomial, out=np.ones_like(n), where=binomial > 0), 1.0)
+
+
+def participant_weights(participants: int, replicates: int, seed: int) -> Iterator[Floats]:
+    """Yields how often each participant was drawn, [chunk, P], until there are ``replicates`` rows; shows progress."""
+    generator = rng.numpy_generator(seed, "participant bootstrap")
+    share = np.full(participants, 1 / participants)
+    with tqdm(total=replicates, desc="bootstrap", unit="draw", leave=False) as bar:
+        for start in range(0, replicates, CHUNK):
+            size = min(CHUNK, replicates - start)
+            yield generator.multinomial(participants, share, size=size).astype(float)
+            bar.update(size)
+
+
+def bootstrap(statistic: Callable[[Floats], Floats], participants: int, replicates: int, seed: int) -> Floats:
+    """Returns ``statistic`` of weights [b, P] for all replicates, [B, ...]; the draws depend on nothing but the seed."""
+    return np.concatenate([statistic(weights) for weights in participant_weights(participants, replicates, seed)])
+
+
+def t_interval(estimate: Floats, replicates: Floats, participants: int) -> tuple[Floats, Floats]:
+    """Returns estimate ± t(P − 1) × the standard deviation of the bootstrap replicates [B, ...]."""
+    half = student.ppf(1 - TAIL, max(participants - 1, 1)) * replicates.std(axis=0, ddof=1)
+    return estimate - half, estimate + half
+
+
+def percentile_interval(replicates: Floats) -> tuple[Floats, Floats]:
+    """Returns the 2.5 % and 97.5 % points of bootstrap replicates [B, ...]."""
+    low, high = np.quantile(replicates, [TAIL, 1 - TAIL], axis=0)
+    return low, high

@@ -1,0 +1,68 @@
+"""The machines' side: evaluations of the source models, matched to the export by the name of the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.intervals import wilson
+from core.errors import RunError
+from core.runs import Accuracy, Evaluation, read_evaluation
+
+
+def evaluation_file(path: Path) -> Path:
+    """Returns the file that an argument of ``--evaluations`` means: itself, or that of a run directory."""
+    return path / "evaluation.json" if path.is_dir() else path
+
+
+def read_evaluations(paths: list[Path]) -> dict[str, Evaluation]:
+    """Returns evaluations by the name of their run.
+
+    Raises:
+        RunError: a file is absent or of another schema, or two are of one run.
+    """
+    evaluations: dict[str, Evaluation] = {}
+    for path in paths:
+        evaluation = read_evaluation(path)
+        if evaluation.run in evaluations:
+            raise RunError(
+                f"{path}: expected one evaluation a run, got a second of {evaluation.run!r}; give one of them"
+            )
+        evaluations[evaluation.run] = evaluation
+    return evaluations
+
+
+def accuracy_row(row: Accuracy) -> dict[str, Any]:
+    """Returns one point of a robustness curve with its Wilson interval, computed again from the counts."""
+    low, high = wilson(np.array(float(row.correct)), np.array(float(row.pictures)))
+    return {
+        "attack": row.attack, "region": row.region, "eps": row.eps, "pictures": row.pictures, "correct": row.correct,
+        "accuracy": row.correct / row.pictures, "low": float(low), "high": float(high),
+    }  # fmt: skip
+
+
+def machine_results(evaluation: Evaluation) -> dict[str, Any]:
+    """Returns clean and robust accuracy of a run, by attack, region and ε, as in results.json.
+
+    Raises:
+        RunError: a point rests on no picture, or there is none at ε = 0.
+    """
+    if any(row.pictures < 1 or not 0 <= row.correct <= row.pictures for row in evaluation.curve):
+        raise RunError(
+            f"evaluation of {evaluation.run!r}: expected counts with 0 <= correct <= pictures and pictures > 0"
+        )
+    rows = [accuracy_row(row) for row in sorted(evaluation.curve, key=lambda row: (row.attack, row.region, row.eps))]
+    clean = [row for row in rows if row["eps"] == 0]
+    if not clean:
+        raise RunError(f"evaluation of {evaluation.run!r}: expected a point at ε = 0 (clean accuracy), found none")
+    return {
+        "run": evaluation.run,
+        "method": evaluation.method,
+        "pictures": max(row["pictures"] for row in rows),
+        "clean_accuracy": {key: clean[0][key] for key in ("pictures", "correct", "accuracy", "low", "high")},
+        "robust_accuracy": [row for row in rows if row["eps"] > 0],
+        "dataset_fingerprint": evaluation.dataset_fingerprint,
+        "weights_sha256": evaluation.weights_sha256,
+    }

@@ -1,0 +1,177 @@
+"""A study played by the law of observers.toml, trial by trial, written as an export in the form of docs/contracts.md."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+
+from core import rng
+from core.manifest import SetRecord, Stimulus, seal
+
+EPS = (1, 2, 4, 8, 16, 32)
+LAWS = {"standard": (9.0, 1.3, 0.15), "pgd-at": (5.0, 1.2, 0.15), "sip-at": (3.0, 1.5, 0.15)}
+CRITERION, LAPSE, PICTURES = (0.7, 0.15), 0.02, 60
+
+OBSERVERS_TOML = """seed = 7
+criterion = { mean = 0.7, sd = 0.15 }
+lapse = 0.02
+[models.standard]
+eps_dprime1 = 9.0
+exponent = 1.3
+sd_log2 = 0.15
+[models.pgd-at]
+eps_dprime1 = 5.0
+exponent = 1.2
+sd_log2 = 0.15
+[models.sip-at]
+eps_dprime1 = 3.0
+exponent = 1.5
+sd_log2 = 0.15
+[response_time]
+mu = 450.0
+sigma = 60.0
+tau = 180.0
+distance_slope = 80.0
+"""
+TRIAL_COLUMNS = (
+    "session_id participant_id protocol_hash app_version task phase block trial_index stimulus_id source_id source_class run "
+    "method attack region eps_asked eps_measured sha256 signal response correct rt_ms onset_ms frames_planned frames_shown "
+    "long_frames refresh_hz device_pixel_ratio css_px scale input_type yes_side blur_count hidden_count attempt client_uuid "
+    "received_at"
+).split()
+PARTICIPANT_COLUMNS = (
+    "participant_id session_id protocol_hash status locale consented_at started_at finished_at practice_trials main_trials robot"
+).split()
+
+
+def write_export(
+    directory: Path,
+    *,
+    participants: int = 48,
+    seed: int = 3,
+    laws=LAWS,
+    eps=EPS,
+    criterion=CRITERION,
+    noise=20,
+    signal=20,
+) -> Path:
+    """Writes an export; the last participant left after ten trials. Each answers ``noise`` + ``signal`` main trials."""
+    generator = rng.numpy_generator(seed, "simulated export")
+    rows, people = [], []
+    for person in range(participants + 1):
+        finished = person < participants
+        played = _session(generator, person, laws, eps, criterion, noise, signal)
+        rows += played if finished else played[:10]
+        people.append(_participant(person, finished=finished))
+    _write_table(directory / "data/table-trials_data.csv", TRIAL_COLUMNS, rows)
+    _write_table(directory / "data/table-participants_data.csv", PARTICIPANT_COLUMNS, people)
+    _write_set(directory / "stimuli" / "demo", laws, eps)
+    (directory / "protocol.toml").write_text('title = "demo"\n')
+    (directory / "dataset_description.json").write_text("{}\n")
+    return directory
+
+
+def write_evaluation(directory: Path, run: str, *, half: float, pictures: int = 300) -> Path:
+    """Writes evaluation.json of a run whose accuracy is halved at ε = ``half``; returns the run directory."""
+    curve = []
+    for eps in (0, *EPS):
+        correct = round(pictures * 0.9 / (1 + (eps / half) ** 2))
+        curve.append(
+            {"attack": "pgd-20", "region": "full", "eps": float(eps), "pictures": pictures, "correct": correct,
+             "accuracy": correct / pictures, "low": 0.0, "high": 1.0}
+        )  # fmt: skip
+    record = {
+        "schema_version": 1, "run": run, "method": run, "weights_sha256": "0" * 64, "dataset_fingerprint": "1" * 64,
+        "seed": 1, "seconds": 1.0, "curve": curve,
+    }  # fmt: skip
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "evaluation.json").write_text(json.dumps(record))
+    return directory
+
+
+def _session(generator, person, laws, eps, criterion, noise, signal) -> list[dict]:
+    k = generator.normal(*criterion)
+    deviate = generator.standard_normal()
+    cells = [(run, level) for run in laws for level in eps]
+    offset = person * signal
+    shown = [cells[(offset + index) % len(cells)] for index in range(signal)] if cells else []
+    main = [*shown, *[(None, 0)] * noise]
+    generator.shuffle(main)
+    practice = [(None, 0), *cells[-1:]]
+    trials = [("practice", *cell) for cell in practice] + [("main", *cell) for cell in main]
+    return [_trial(generator, person, index, *trial, k, deviate, laws) for index, trial in enumerate(trials)]
+
+
+def _trial(generator, person, index, phase, run, eps, k, deviate, laws) -> dict:
+    d_prime = 0.0
+    if run is not None:
+        eps_dprime1, exponent, sd_log2 = laws[run]
+        d_prime = (eps / (eps_dprime1 * 2 ** (sd_log2 * deviate))) ** exponent
+    yes = generator.normal(d_prime, 1) > k
+    if generator.random() < LAPSE:
+        yes = generator.random() < 0.5
+    stimulus = _stimulus(int(generator.integers(PICTURES)), run, eps)
+    row = dict.fromkeys(TRIAL_COLUMNS, "")
+    row |= {
+        "session_id": f"s{person:03d}", "participant_id": f"p{person:03d}", "protocol_hash": "ab" * 32, "app_version": "0.1.0",
+        "task": "yes-no", "phase": phase, "block": 0, "trial_index": index, "stimulus_id": stimulus.stimulus_id,
+        "source_id": stimulus.source_id, "source_class": stimulus.source_class, "run": run or "", "method": run or "",
+        "attack": stimulus.attack or "", "region": "full", "eps_asked": eps, "eps_measured": eps, "sha256": stimulus.sha256,
+        "signal": str(run is not None).lower(), "response": "yes" if yes else "no",
+        "correct": str(bool(yes) == (run is not None)).lower(), "rt_ms": round(float(generator.uniform(300, 900)), 1),
+        "input_type": "robot", "client_uuid": f"{person}-{index}",
+    }  # fmt: skip
+    return row
+
+
+def _participant(person: int, *, finished: bool) -> dict:
+    row = dict.fromkeys(PARTICIPANT_COLUMNS, "")
+    row |= {
+        "participant_id": f"p{person:03d}", "session_id": f"s{person:03d}", "protocol_hash": "ab" * 32,
+        "status": "finished" if finished else "started", "locale": "en", "practice_trials": 2, "main_trials": 40,
+        "robot": "true",
+    }  # fmt: skip
+    return row
+
+
+def _stimulus(picture: int, run: str | None, eps: int) -> Stimulus:
+    source = f"test/photograph/{picture:03d}"
+    perturbed = run is not None
+    return Stimulus(
+        stimulus_id=f"{source}/{run}/full/{eps}" if perturbed else f"{source}/reference",
+        source_id=source, source_class="photograph", run=run, method=run, attack="pgd-20" if perturbed else None,
+        norm="linf", region="full", eps_asked=eps, eps_measured=eps, prediction_before="photograph" if perturbed else None,
+        prediction_after="photograph" if perturbed else None, fooled=False if perturbed else None,
+        margin=1.0 if perturbed else None, l2=0.0, ssim=1.0, mask_area=float(perturbed), seed=1,
+        sha256=f"{picture:064x}", width=48, height=48,
+    )  # fmt: skip
+
+
+def _write_set(directory: Path, laws, eps) -> None:
+    directory.mkdir(parents=True)
+    cells = [(None, 0), *((run, level) for run in laws for level in eps)]
+    stimuli = [_stimulus(picture, run, level) for picture in range(PICTURES) for run, level in cells]
+    record = SetRecord(
+        schema_version=1, name=directory.name, seed=1, eps=(0, *eps), runs=tuple(laws), attack="pgd-20", sources=PICTURES,
+        stimuli=0, manifest_sha256="",
+    )  # fmt: skip
+    seal(directory, stimuli, record)
+
+
+def _write_table(path: Path, columns, rows) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def law_probability(run: str | None, eps: float) -> float:
+    """P(yes) of the median observer."""
+    from scipy.special import ndtr
+
+    d_prime = 0.0 if run is None else (eps / LAWS[run][0]) ** LAWS[run][1]
+    return float(LAPSE / 2 + (1 - LAPSE) * ndtr(np.asarray(d_prime - CRITERION[0])))
