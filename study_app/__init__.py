@@ -1,0 +1,25 @@
+"""The study server: consent, a detection task in the browser, answers that are not lost, and their export."""
+
+from __future__ import annotations
+
+from flask import Flask
+from jinja2 import StrictUndefined
+
+from study_app import cli, refusals, security, state
+from study_app.api import api
+from study_app.pages import pages
+from study_app.settings import ROOT, Settings, from_environment
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """Returns the study server's WSGI app; ``settings`` come from the environment unless given."""
+    settings = settings or from_environment()
+    app = Flask("study_app", template_folder=str(ROOT / "templates"), instance_path=str(settings.instance.resolve()))
+    app.jinja_env.undefined = StrictUndefined
+    state.attach(app, settings)
+    security.register(app)
+    refusals.register(app)
+    app.register_blueprint(pages)
+    app.register_blueprint(api)
+    cli.register(app)
+    return app

@@ -1,0 +1,189 @@
+"""Answers: what a browser may post for a trial, and how it is stored once."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session as DatabaseSession
+
+from study_app.models import PlannedTrial, Response, Session
+from study_app.participation import audit, missing
+from study_app.refusals import Refusal
+
+INPUT_TYPES = ("keyboard", "mouse", "touch", "pen", "robot")
+Check = Callable[[Any], str | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a browser posts for one trial; times in milliseconds, sizes in CSS or device pixels."""
+
+    trial_index: int
+    client_uuid: str
+    response: Literal["yes", "no"]
+    rt_ms: float
+    onset_ms: float
+    frames_planned: int | None
+    frames_shown: int
+    long_frames: int
+    refresh_hz: float | None
+    device_pixel_ratio: float
+    css_px: float
+    scale: int
+    input_type: str
+    blur_count: int
+    hidden_count: int
+    attempt: int
+
+    @property
+    def sha256(self) -> str:
+        """Hash by which a repeated post is told from a changed one."""
+        return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a posted answer; ``correct`` and ``signal`` are given in practice only."""
+
+    duplicate: bool
+    correct: bool | None
+    signal: bool | None
+
+
+def _number(low: float, high: float) -> Check:
+    def check(value: Any) -> str | None:
+        known = isinstance(value, int | float) and not isinstance(value, bool)
+        return (
+            None
+            if known and math.isfinite(value) and low <= value <= high
+            else f"expected a number from {low:g} to {high:g}"
+        )
+
+    return check
+
+
+def _whole(low: int, high: int) -> Check:
+    def check(value: Any) -> str | None:
+        known = isinstance(value, int) and not isinstance(value, bool)
+        return None if known and low <= value <= high else f"expected a whole number from {low} to {high}"
+
+    return check
+
+
+def _one_of(*allowed: str) -> Check:
+    return lambda value: None if value in allowed else f"expected one of {', '.join(allowed)}"
+
+
+def _optional(check: Check) -> Check:
+    return lambda value: None if value is None else check(value)
+
+
+def _uuid(value: Any) -> str | None:
+    try:
+        return None if str(uuid.UUID(value)) == value else "expected a UUID in its canonical form"
+    except (ValueError, AttributeError, TypeError):
+        return "expected a UUID in its canonical form"
+
+
+CHECKS: dict[str, Check] = {
+    "trial_index": _whole(0, 100_000),
+    "client_uuid": _uuid,
+    "response": _one_of("yes", "no"),
+    "rt_ms": _number(0, 86_400_000),
+    "onset_ms": _number(0, 1e12),
+    "frames_planned": _optional(_whole(0, 1_000_000)),
+    "frames_shown": _whole(0, 100_000_000),
+    "long_frames": _whole(0, 100_000_000),
+    "refresh_hz": _optional(_number(1, 2000)),
+    "device_pixel_ratio": _number(0.1, 20),
+    "css_px": _number(1, 20_000),
+    "scale": _whole(1, 1000),
+    "input_type": _one_of(*INPUT_TYPES),
+    "blur_count": _whole(0, 1_000_000),
+    "hidden_count": _whole(0, 1_000_000),
+    "attempt": _whole(1, 1_000_000),
+}
+FLOATS = ("rt_ms", "onset_ms", "refresh_hz", "device_pixel_ratio", "css_px")
+
+
+def parse(body: Any) -> Answer:
+    """Returns the answer in a JSON body.
+
+    Raises:
+        Refusal: 422 with a message for each field that is missing, unknown or wrong.
+    """
+    if not isinstance(body, Mapping):
+        raise Refusal(422, "invalid", "expected a JSON object")
+    wrong = {name: "unknown field" for name in body if name not in CHECKS}
+    for name, check in CHECKS.items():
+        problem = check(body[name]) if name in body else "missing"
+        if problem:
+            wrong[name] = problem
+    if wrong:
+        raise Refusal(422, "invalid", "the answer has fields that cannot be used", fields=wrong)
+    floats = {name: float(body[name]) for name in FLOATS if body[name] is not None}
+    return Answer(**{**body, **floats})
+
+
+def store(database: DatabaseSession, session: Session, answer: Answer) -> Outcome | Refusal:
+    """Stores an answer once and says what became of it; the session's row is locked by the caller.
+
+    The same answer again is a duplicate; another answer to the same trial is refused and noted in the audit log: the
+    first one stands. Answers come in the order of the trials. A refusal is returned, not raised, where it leaves a line
+    in the audit log that must be committed.
+    """
+    planned = _planned(database, session, answer.trial_index)
+    if planned is None:
+        raise Refusal(422, "invalid", "no such trial", fields={"trial_index": "not in the plan of this session"})
+    kept = database.scalar(
+        select(Response).where(Response.session_id == session.id, Response.trial_index == answer.trial_index)
+    )
+    if kept is not None and kept.payload_sha256 == answer.sha256:
+        return _outcome(planned, kept.correct, duplicate=True)
+    if kept is not None:
+        audit(
+            database, "changed answer refused", session, trial_index=answer.trial_index, client_uuid=answer.client_uuid
+        )
+        return Refusal(409, "answered", "this trial was answered before, differently; the first answer stands")
+    return _add(database, session, planned, answer)
+
+
+def _add(database: DatabaseSession, session: Session, planned: PlannedTrial, answer: Answer) -> Outcome | Refusal:
+    unanswered = missing(database, session)
+    if unanswered[0] != answer.trial_index:
+        raise Refusal(409, "out of order", "answers come in the order of the trials", next_index=unanswered[0])
+    if database.scalar(select(Response.id).where(Response.client_uuid == answer.client_uuid)) is not None:
+        audit(database, "reused client_uuid refused", session, trial_index=answer.trial_index)
+        return Refusal(409, "reused", "this client_uuid belongs to another answer")
+    correct = (answer.response == "yes") == planned.signal
+    values = dataclasses.asdict(answer)
+    database.add(
+        Response(
+            session_id=session.id,
+            payload_sha256=answer.sha256,
+            correct=correct,
+            received_at=datetime.now(UTC),
+            **values,
+        )
+    )
+    return _outcome(planned, correct, duplicate=False)
+
+
+def _planned(database: DatabaseSession, session: Session, index: int) -> PlannedTrial | None:
+    query = select(PlannedTrial).where(PlannedTrial.session_id == session.id, PlannedTrial.trial_index == index)
+    return database.scalar(query)
+
+
+def _outcome(planned: PlannedTrial, correct: bool, *, duplicate: bool) -> Outcome:
+    if planned.phase == "practice":
+        return Outcome(duplicate, correct, planned.signal)
+    return Outcome(duplicate, None, None)

@@ -1,0 +1,102 @@
+"""The JSON interface of the task: state, pictures, answers, the end. A session reaches its own trials and no others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, make_response, request, url_for
+from sqlalchemy import select
+from sqlalchemy.orm import Session as DatabaseSession
+
+from core.manifest import png_name
+from study_app import answers, participation, security
+from study_app.models import PlannedTrial, Session
+from study_app.refusals import Refusal
+from study_app.state import database
+
+api = Blueprint("api", __name__, url_prefix="/api/v1")
+PICTURE_CACHE = "private, max-age=86400, immutable, no-transform"
+
+
+@api.get("/state")
+def state() -> Response:
+    """Everything that the browser needs to go on: opaque pictures, how many are answered, timing, key mapping."""
+    with database().reading() as reader:
+        session = _session(reader)
+        protocol = participation.protocol_of(session)
+        unanswered = participation.missing(reader, session)
+        return jsonify(
+            session_id=session.public_id,
+            finished=session.finished_at is not None,
+            yes_side=session.participant.yes_side,
+            signal_share=protocol.main.signal_share,
+            minutes=protocol.minutes,
+            fixation_ms=protocol.timing.fixation_ms,
+            feedback_ms=protocol.timing.feedback_ms,
+            target_css_px=protocol.display.target_css_px,
+            next_index=unanswered[0] if unanswered else None,
+            trials=[_trial(trial) for trial in session.trials],
+        )
+
+
+def _trial(trial: PlannedTrial) -> dict[str, Any]:
+    return {
+        "index": trial.trial_index,
+        "phase": trial.phase,
+        "block": trial.block,
+        "picture": url_for("api.picture", token=trial.token),
+    }
+
+
+@api.get("/pictures/<token>")
+def picture(token: str) -> Response:
+    """The PNG of one trial of this session, up to one block ahead of the next unanswered trial."""
+    with database().reading() as reader:
+        session = _session(reader)
+        query = select(PlannedTrial).where(PlannedTrial.session_id == session.id, PlannedTrial.token == token)
+        trial = reader.scalar(query)
+        if trial is None or trial.block > _block_reached(reader, session) + 1:
+            raise Refusal(404, "not found", "no such picture")
+        directory, name = trial.stimulus.set.directory, png_name(trial.stimulus.sha256)
+    response = make_response((Path(directory) / name).read_bytes())
+    response.headers["Content-Type"] = "image/png"
+    response.headers["Cache-Control"] = PICTURE_CACHE
+    return response
+
+
+def _block_reached(reader: DatabaseSession, session: Session) -> int:
+    unanswered = participation.missing(reader, session)
+    return session.trials[unanswered[0] if unanswered else -1].block
+
+
+@api.post("/trials")
+def post_trial() -> Response:
+    """Stores an answer: 201 new, 200 the same again, 409 another one or out of order, 422 not understood."""
+    answer = answers.parse(request.get_json(silent=True))
+    with database().writing() as writer:
+        outcome = answers.store(writer, _session(writer, lock=True), answer)
+    if isinstance(outcome, Refusal):
+        raise outcome
+    body: dict[str, Any] = {"trial_index": answer.trial_index, "duplicate": outcome.duplicate}
+    if outcome.correct is not None:
+        body |= {"correct": outcome.correct, "changed": outcome.signal}
+    return make_response(jsonify(body), 200 if outcome.duplicate else 201)
+
+
+@api.post("/finish")
+def finish() -> Response:
+    """The completion code, once the server holds every answer; 409 with the missing indexes before that."""
+    with database().writing() as writer:
+        session = _session(writer, lock=True)
+        if missing := participation.missing(writer, session):
+            raise Refusal(409, "incomplete", "some trials are not answered yet", missing=missing)
+        code = participation.finish(writer, session)
+    return jsonify(completion_code=code, next=url_for("pages.finished"))
+
+
+def _session(session: DatabaseSession, *, lock: bool = False) -> Session:
+    found = participation.find_session(session, request.cookies.get(security.COOKIE), lock=lock)
+    if found is None:
+        raise Refusal(401, "no session", "expected the cookie of a session; open the study's address and give consent")
+    return found

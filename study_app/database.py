@@ -1,0 +1,159 @@
+"""Engine, sessions and migrations of the study's database: SQLite or PostgreSQL.
+
+SQLite keeps what it acknowledged through a power cut (WAL with ``synchronous=FULL``) and takes its write lock at the
+beginning of a transaction (``BEGIN IMMEDIATE``), because a lock that is upgraded later fails at once under load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.orm import Session
+
+from core.errors import StudyError
+
+MIGRATIONS = Path(__file__).resolve().parent / "migrations"
+BUSY_TIMEOUT_MS = 30_000
+_WRITES = "percepsilon_writes"
+
+
+class Database:
+    """A lazily opened database; nothing is connected before the first use.
+
+    Attributes:
+        url: as given, ``sqlite:///PATH`` or ``postgresql://…``.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The engine, made on first use.
+
+        Raises:
+            StudyError: ``url`` is not one that we can use.
+        """
+        url = parse_url(self.url)
+        if url.get_backend_name() == "sqlite":
+            return _sqlite_engine(url)
+        return create_engine(url, pool_size=8, max_overflow=8, pool_pre_ping=True)
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """Yields a session for queries; what it changed is thrown away."""
+        with Session(self.engine) as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """Yields a session whose transaction is committed at the end of the block, or rolled back on an error."""
+        writer = self.engine.execution_options(**{_WRITES: True})
+        with Session(writer, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    def migrate(self, revision: str = "head") -> None:
+        """Brings the schema to ``revision``, making the database file if there is none."""
+        self._make_directory()
+        with self._connection() as connection, connection.begin():
+            command.upgrade(alembic_config(connection), revision)
+
+    def check(self) -> None:
+        """Returns if the database can be reached and has the schema of this version.
+
+        Raises:
+            StudyError: it cannot, or has not.
+        """
+        url = parse_url(self.url)
+        if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+            raise StudyError(f"{url.database}: no such database; make it with: flask --app study_app init-db")
+        with self._connection() as connection:
+            found = MigrationContext.configure(connection).get_current_revision()
+        if found != (head := ScriptDirectory(str(MIGRATIONS)).get_current_head()):
+            raise StudyError(
+                f"{url.render_as_string()}: expected schema {head}, found {found or 'none'}; "
+                "bring it up to date with: flask --app study_app init-db"
+            )
+
+    def _make_directory(self) -> None:
+        url = parse_url(self.url)
+        if url.get_backend_name() == "sqlite" and url.database:
+            try:
+                Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StudyError(f"DATABASE_URL: cannot make the directory of {url.database}: {error}") from None
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        try:
+            connection = self.engine.execution_options(**{_WRITES: True}).connect()
+        except DBAPIError as error:
+            shown = parse_url(self.url).render_as_string()
+            reason = str(error.orig).strip().splitlines()[0]
+            raise StudyError(
+                f"DATABASE_URL: cannot open {shown}: {reason}; start that database or set DATABASE_URL to another "
+                "(without it, SQLite in instance/ is used)"
+            ) from None
+        with connection:
+            yield connection
+
+
+def parse_url(text: str) -> URL:
+    """Returns the URL with the driver that we use.
+
+    Raises:
+        StudyError: not a URL, or of a database that we do not support.
+    """
+    expected = "expected sqlite:///PATH or postgresql://USER@HOST/NAME"
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        raise StudyError(f"DATABASE_URL: {expected}, got a text that is no database URL") from None
+    match url.get_backend_name():
+        case "sqlite" if url.database and url.database != ":memory:":
+            return url
+        case "postgresql":
+            return url.set(drivername="postgresql+psycopg")
+        case name:
+            raise StudyError(f"DATABASE_URL: {expected}, got {name!r} ({url.render_as_string()})")
+
+
+def alembic_config(connection: Connection) -> Config:
+    """Returns the configuration of the migrations on an open connection."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    engine = create_engine(url, pool_size=16, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # we begin transactions ourselves
+    for pragma in (
+        f"busy_timeout={BUSY_TIMEOUT_MS}",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get(_WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

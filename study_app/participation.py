@@ -1,0 +1,128 @@
+"""From consent to completion code: what happens to a participant, as functions of a database session."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session as DatabaseSession
+
+from core import files
+from core.errors import StudyError
+from study_app import detection, registration, scheduling
+from study_app.detection import DetectionProtocol
+from study_app.models import AuditEvent, Participant, PlannedTrial, Protocol, Response, Session
+from study_app.settings import app_version
+
+TOKEN_BYTES = 24  # 192 random bits
+CODE_LETTERS = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"  # none that are taken for one another
+
+
+@dataclass(frozen=True)
+class Enrolment:
+    """A new session and the token that its cookie carries; only the token's hash is stored."""
+
+    session: Session
+    token: str
+
+
+def hash_token(token: str) -> str:
+    """Returns the form in which a session's token is stored."""
+    return files.sha256_bytes(token.encode())
+
+
+def enrol(database: DatabaseSession, *, locale: str, robot: bool) -> Enrolment:
+    """Adds a participant who consented, with a session and its whole plan; freezes the protocol if it is the first.
+
+    Raises:
+        StudyError: no protocol is registered.
+    """
+    protocol = registration.current_protocol(database, lock=True)
+    if protocol is None:
+        raise StudyError(
+            "no protocol is registered; do it with: flask --app study_app register-protocol FILE --set NAME"
+        )
+    now, token = datetime.now(UTC), secrets.token_urlsafe(TOKEN_BYTES)
+    protocol.frozen_at = protocol.frozen_at or now
+    settings = detection.parse(protocol.source, protocol.name)
+    number = registration.participants_of(database, protocol.id)
+    participant = Participant(
+        public_id=f"p-{secrets.token_hex(8)}",
+        protocol=protocol,
+        number=number,
+        yes_side=scheduling.yes_side(settings.seed, number),
+        locale=locale,
+        robot=robot,
+        consented_at=now,
+    )
+    session = Session(
+        public_id=f"s-{secrets.token_hex(8)}",
+        participant=participant,
+        token_sha256=hash_token(token),
+        app_version=app_version(),
+        started_at=now,
+        trials=_planned(database, protocol, settings, number),
+    )
+    database.add(session)
+    audit(database, "consent", session, robot=robot, protocol=protocol.sha256)
+    return Enrolment(session, token)
+
+
+def _planned(
+    database: DatabaseSession, protocol: Protocol, settings: DetectionProtocol, number: int
+) -> list[PlannedTrial]:
+    rows = registration.usable(database, protocol.set_id, settings.region)
+    design = registration.make_design(settings, rows)
+    return [
+        PlannedTrial(
+            trial_index=index,
+            phase=trial.phase,
+            block=trial.block,
+            stimulus_id=rows[trial.source_id, trial.cell],
+            signal=trial.cell is not None,
+            token=secrets.token_urlsafe(TOKEN_BYTES),
+        )
+        for index, trial in enumerate(scheduling.plan(design, number))
+    ]
+
+
+def find_session(database: DatabaseSession, token: str | None, *, lock: bool = False) -> Session | None:
+    """Returns the session of a cookie's token; ``lock`` holds its row until the transaction ends."""
+    if not token:
+        return None
+    query = select(Session).where(Session.token_sha256 == hash_token(token))
+    return database.scalar(query.with_for_update() if lock else query)
+
+
+def protocol_of(session: Session) -> DetectionProtocol:
+    """Returns the protocol that a session follows."""
+    protocol = session.participant.protocol
+    return detection.parse(protocol.source, protocol.name)
+
+
+def missing(database: DatabaseSession, session: Session) -> list[int]:
+    """Returns the indexes of the session's trials that have no answer yet, in order."""
+    answered = select(Response.trial_index).where(Response.session_id == session.id)
+    query = (
+        select(PlannedTrial.trial_index)
+        .where(PlannedTrial.session_id == session.id, PlannedTrial.trial_index.not_in(answered))
+        .order_by(PlannedTrial.trial_index)
+    )
+    return list(database.scalars(query))
+
+
+def finish(database: DatabaseSession, session: Session) -> str:
+    """Returns the completion code of a session whose trials are all answered, making it at the first call."""
+    if session.completion_code is None:
+        session.completion_code = "-".join("".join(secrets.choice(CODE_LETTERS) for _ in range(4)) for _ in range(3))
+        session.finished_at = datetime.now(UTC)
+        audit(database, "finish", session)
+    return session.completion_code
+
+
+def audit(database: DatabaseSession, event: str, session: Session | None, **detail: Any) -> None:
+    """Adds a line to the audit log."""
+    database.add(AuditEvent(at=datetime.now(UTC), event=event, session=session, detail=detail))
