@@ -121,12 +121,24 @@ def _convert(expected: Any, value: Any, where: str) -> Any:
     if origin is Literal:
         return _choice(arguments, value, where)
     if origin in (typing.Union, types.UnionType):
-        return _convert(next(kind for kind in arguments if kind is not type(None)), value, where)
+        kinds = [kind for kind in arguments if kind is not type(None)]
+        return _convert(kinds[0] if len(kinds) == 1 else _tagged(kinds, value, where), value, where)
     if origin in (tuple, list):
         return _sequence(arguments[0], value, where)
     if origin is dict:
         return dict(_scalar(dict, value, where))
     return _scalar(expected, value, where)
+
+
+def _tagged(kinds: Sequence[Any], value: Any, where: str) -> Any:
+    """Returns the dataclass whose first field, a ``Literal``, has the value that the table gives it."""
+    tag = dataclasses.fields(kinds[0])[0].name
+    by_name = {typing.get_args(typing.get_type_hints(kind)[tag])[0]: kind for kind in kinds}
+    if not isinstance(value, Mapping) or tag not in value:
+        raise ConfigError(
+            f"{where}: expected a table with {tag} = one of {', '.join(map(repr, by_name))}, got {value!r}"
+        )
+    return by_name[_choice(tuple(by_name), value[tag], f"{where}: {tag}")]
 
 
 def _choice(allowed: tuple[Any, ...], value: Any, where: str) -> Any:

@@ -124,7 +124,7 @@ def dump_rows(stimuli: Iterable[Stimulus]) -> Iterator[str]:
 
 
 def seal(directory: Path, stimuli: Iterable[Stimulus], record: SetRecord) -> SetRecord:
-    """Writes ``manifest.jsonl`` and ``set.json`` into ``directory``; returns the record with count and hash filled in."""
+    """Writes ``manifest.jsonl`` and ``set.json``; returns the record with count and hash filled in."""
     lines = list(dump_rows(stimuli))
     data = "".join(lines).encode()
     sealed = dataclasses.replace(record, stimuli=len(lines), manifest_sha256=files.sha256_bytes(data))
@@ -163,10 +163,12 @@ def _read_record(directory: Path) -> SetRecord:
 
 def _rows(path: Path, data: bytes) -> Iterator[Stimulus]:
     for number, line in enumerate(data.decode().splitlines(), start=1):
-        row = json.loads(line)
-        if row["margin"] is not None:
-            row["margin"] = float(row["margin"])
-        yield Stimulus(**row)
+        try:
+            yield Stimulus(**json.loads(line))
+        except (TypeError, json.JSONDecodeError) as error:
+            raise StimulusError(
+                f"{path}: line {number}: expected a stimulus, got {error}; make the set again"
+            ) from None
 
 
 def _checked(kind: type[SetRecord], table: dict[str, Any], where: str) -> SetRecord:
@@ -174,4 +176,3 @@ def _checked(kind: type[SetRecord], table: dict[str, Any], where: str) -> SetRec
         return config.build(kind, table, where)
     except ConfigError as error:
         raise StimulusError(str(error)) from None
-

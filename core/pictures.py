@@ -1,7 +1,7 @@
 """8-bit RGB pictures as PNG bytes and back. Torch-free.
 
-Every picture goes through one encoder: RGB, an sRGB chunk, no other metadata, pixel data stored without compression. Files
-of pictures of one size therefore have one length, so that neither length nor chunks tell whether a picture was perturbed.
+Every picture goes through one encoder: RGB, an sRGB chunk, no other metadata, pixel data stored without compression.
+Files of pictures of one size have one length: neither length nor chunks tell whether a picture was perturbed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ def decode(data: bytes, where: str) -> Pixels:
         with Image.open(io.BytesIO(data)) as image:
             return np.asarray(image.convert("RGB"), dtype=np.uint8)
     except (UnidentifiedImageError, OSError, SyntaxError, zlib.error, ValueError) as error:
-        raise DataError(f"{where}: expected a picture (PNG or JPEG), could not read it: {error}; replace the file") from None
+        raise DataError(
+            f"{where}: expected a picture (PNG or JPEG), could not read it: {error}; replace the file"
+        ) from None
 
 
 def read(path: Path) -> Pixels:

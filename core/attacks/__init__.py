@@ -1,0 +1,1 @@
+"""Attacks that honour a budget map. The caller, never the attack, checks the budget and judges success."""

@@ -1,0 +1,45 @@
+"""A data set in memory: uint8 tensors with names, and the fingerprint that tells whether two are the same."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+
+from core.tensors import Bytes, Labels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Pictures: ``pixels`` [N, 3, H, W] uint8, ``labels`` [N], ``ids`` (``<split>/<class>/<name>``)."""
+
+    pixels: Bytes
+    labels: Labels
+    ids: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def to(self, device: torch.device) -> Split:
+        """Returns the same pictures on ``device``."""
+        return Split(pixels=self.pixels.to(device), labels=self.labels.to(device), ids=self.ids)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Training and test pictures of the same classes and size."""
+
+    name: str
+    classes: tuple[str, ...]
+    train: Split
+    test: Split
+
+    def fingerprint(self) -> str:
+        """Returns a SHA-256 over classes, ids, labels and pixels: equal if and only if the data are."""
+        digest = hashlib.sha256("\n".join(self.classes).encode())
+        for split in (self.train, self.test):
+            digest.update("\n".join(split.ids).encode())
+            digest.update(split.labels.numpy().tobytes())
+            digest.update(split.pixels.numpy().tobytes())
+        return digest.hexdigest()
