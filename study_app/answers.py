@@ -16,7 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session as DatabaseSession
 
 from study_app.models import PlannedTrial, Response, Session
-from study_app.participation import audit, missing
+from study_app.participation import audit, next_trial
 from study_app.refusals import Refusal
 
 INPUT_TYPES = ("keyboard", "mouse", "touch", "pen", "robot")
@@ -158,9 +158,8 @@ def store(database: DatabaseSession, session: Session, answer: Answer) -> Outcom
 
 
 def _add(database: DatabaseSession, session: Session, planned: PlannedTrial, answer: Answer) -> Outcome | Refusal:
-    unanswered = missing(database, session)
-    if unanswered[0] != answer.trial_index:
-        raise Refusal(409, "out of order", "answers come in the order of the trials", next_index=unanswered[0])
+    if planned.trial_index != (ahead := _next_index(database, session)):
+        raise Refusal(409, "out of order", "answers come in the order of the trials", next_index=ahead)
     if database.scalar(select(Response.id).where(Response.client_uuid == answer.client_uuid)) is not None:
         audit(database, "reused client_uuid refused", session, trial_index=answer.trial_index)
         return Refusal(409, "reused", "this client_uuid belongs to another answer")
@@ -176,6 +175,11 @@ def _add(database: DatabaseSession, session: Session, planned: PlannedTrial, ans
         )
     )
     return _outcome(planned, correct, duplicate=False)
+
+
+def _next_index(database: DatabaseSession, session: Session) -> int | None:
+    trial = next_trial(database, session)
+    return None if trial is None else trial.trial_index
 
 
 def _planned(database: DatabaseSession, session: Session, index: int) -> PlannedTrial | None:

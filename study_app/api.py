@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session as DatabaseSession
 
 from core.manifest import png_name
 from study_app import answers, participation, security
-from study_app.models import PlannedTrial, Session
+from study_app.models import PlannedTrial, Session, StimulusRow, StimulusSet
 from study_app.refusals import Refusal
 from study_app.state import database
 
@@ -54,20 +54,20 @@ def picture(token: str) -> Response:
     """The PNG of one trial of this session, up to one block ahead of the next unanswered trial."""
     with database().reading() as reader:
         session = _session(reader)
-        query = select(PlannedTrial).where(PlannedTrial.session_id == session.id, PlannedTrial.token == token)
-        trial = reader.scalar(query)
-        if trial is None or trial.block > _block_reached(reader, session) + 1:
-            raise Refusal(404, "not found", "no such picture")
-        directory, name = trial.stimulus.set.directory, png_name(trial.stimulus.sha256)
-    response = make_response((Path(directory) / name).read_bytes())
+        query = (
+            select(PlannedTrial.block, StimulusRow.sha256, StimulusSet.directory)
+            .join(StimulusRow, PlannedTrial.stimulus_id == StimulusRow.id)
+            .join(StimulusSet, StimulusRow.set_id == StimulusSet.id)
+            .where(PlannedTrial.session_id == session.id, PlannedTrial.token == token)
+        )
+        found = reader.execute(query).one_or_none()
+        ahead = participation.next_trial(reader, session)
+    if found is None or (ahead is not None and found.block > ahead.block + 1):
+        raise Refusal(404, "not found", "no such picture")
+    response = make_response((Path(found.directory) / png_name(found.sha256)).read_bytes())
     response.headers["Content-Type"] = "image/png"
     response.headers["Cache-Control"] = PICTURE_CACHE
     return response
-
-
-def _block_reached(reader: DatabaseSession, session: Session) -> int:
-    unanswered = participation.missing(reader, session)
-    return session.trials[unanswered[0] if unanswered else -1].block
 
 
 @api.post("/trials")

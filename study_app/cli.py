@@ -111,7 +111,7 @@ def status() -> None:
             click.echo("no protocol is registered")
             return
         rows = export.participant_rows(reader, protocol)
-        cells = Counter(reader.execute(_cell_query(protocol)).tuples())
+        cells = Counter((run, eps) for run, eps in reader.execute(_cell_query(protocol)))
     frozen = f"frozen {protocol.frozen_at:%Y-%m-%d %H:%M} UTC" if protocol.frozen_at else "not frozen yet"
     click.echo(f"protocol {protocol.name} ({frozen})")
     for name, count in sorted(Counter(row["status"] for row in rows).items()):

@@ -114,6 +114,19 @@ def missing(database: DatabaseSession, session: Session) -> list[int]:
     return list(database.scalars(query))
 
 
+def next_trial(database: DatabaseSession, session: Session) -> PlannedTrial | None:
+    """Returns the first trial of the session that has no answer yet."""
+    same_trial = (Response.session_id == PlannedTrial.session_id) & (Response.trial_index == PlannedTrial.trial_index)
+    query = (
+        select(PlannedTrial)
+        .outerjoin(Response, same_trial)
+        .where(PlannedTrial.session_id == session.id, Response.id.is_(None))
+        .order_by(PlannedTrial.trial_index)
+        .limit(1)
+    )
+    return database.scalar(query)
+
+
 def finish(database: DatabaseSession, session: Session) -> str:
     """Returns the completion code of a session whose trials are all answered, making it at the first call."""
     if session.completion_code is None:

@@ -73,7 +73,6 @@ function answerButton(side, response) {
     "button",
     { type: "button", "data-response": response, "aria-keyshortcuts": KEYS[side].toUpperCase() },
     key,
-    element("br", { "aria-hidden": "true" }),
     label,
   );
 }
@@ -187,7 +186,9 @@ class PerturbationTrial {
   }
 
   trial(displayElement, trial) {
-    this.run(displayElement, trial).catch((error) => document.dispatchEvent(new CustomEvent("task-failed", { detail: error })));
+    this.run(displayElement, trial).catch((error) => {
+      document.dispatchEvent(new CustomEvent("task-failed", { detail: error }));
+    });
   }
 
   async run(displayElement, trial) {

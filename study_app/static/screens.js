@@ -35,14 +35,16 @@ export class TextScreen {
 }
 
 function keysInWords(state) {
-  const yes = state.yes_side === "left" ? "F" : "J";
-  const no = state.yes_side === "left" ? "J" : "F";
-  return `<p>Press <kbd>${yes}</kbd> for <strong>yes, changed</strong> and <kbd>${no}</kbd> for
+  const [yes, no] = state.yes_side === "left" ? ["F", "J"] : ["J", "F"];
+  const other = state.yes_side === "left" ? "right" : "left";
+  return `<p class="by-touch">Tap <strong>yes, changed</strong> on the ${state.yes_side} or
+    <strong>no, not changed</strong> on the ${other}, below the picture.</p>
+    <p class="by-key">Press <kbd>${yes}</kbd> for <strong>yes, changed</strong> and <kbd>${no}</kbd> for
     <strong>no, not changed</strong>, or use the buttons below the picture.</p>`;
 }
 
 function shareInWords(state) {
-  return `${Math.round(100 * state.signal_share)} in 100`;
+  return state.signal_share === 0.5 ? "Half" : `${Math.round(100 * state.signal_share)} in 100`;
 }
 
 export function instructions(state, practice) {
@@ -64,7 +66,7 @@ export function mainBegins(state, trials) {
   return {
     html: `<h2>That was the practice</h2>
       <p class="lead">Now come ${trials} pictures. From here on we do not tell you whether you were right.</p>
-      <p>About <strong>${shareInWords(state)}</strong> of these pictures were changed, in all strengths. The
+      <p><strong>${shareInWords(state)}</strong> of these pictures were changed, in all strengths. The
         faint ones are hard for everybody.</p>
       ${keysInWords(state)}`,
     button: "Go on",

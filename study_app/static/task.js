@@ -31,26 +31,26 @@ async function fetchPicture(url) {
   }
 }
 
-/** Pictures of one block ahead: loaded together when the block begins, let go when they were shown. */
+/** The decoded pictures, loaded a block at a time and one block ahead. */
 class Pictures {
   constructor(trials) {
     this.trials = trials;
     this.loading = new Map();
   }
 
-  load(block) {
-    for (const trial of this.trials.filter((each) => each.block === block && !this.loading.has(each.index))) {
+  load(number) {
+    const block = this.trials.filter((each) => each.block === number);
+    for (const trial of block.filter((each) => !this.loading.has(each.index))) {
       const bitmap = fetchPicture(trial.picture);
       bitmap.catch(() => {}); // reported by the trial that needs it
       this.loading.set(trial.index, bitmap);
     }
-    return Promise.allSettled(this.trials.filter((each) => each.block === block).map((each) => this.loading.get(each.index)));
+    return Promise.allSettled(block.map((each) => this.loading.get(each.index)));
   }
 
-  async take(trial) {
-    await this.load(trial.block);
-    const bitmap = await this.loading.get(trial.index);
-    return bitmap;
+  take(trial) {
+    this.load(trial.block);
+    return this.loading.get(trial.index);
   }
 }
 
@@ -70,7 +70,7 @@ function screen(text) {
 function trialNode(trial, { state, outbox, pictures, total }) {
   return {
     type: PerturbationTrial,
-    picture: async () => pictures.take(trial),
+    picture: () => pictures.take(trial),
     yes_side: state.yes_side,
     target_css_px: state.target_css_px,
     fixation_ms: state.fixation_ms,
@@ -133,6 +133,7 @@ async function main() {
   document.addEventListener("task-failed", (event) => fail(event.detail));
   document.addEventListener("visibilitychange", () => outbox.send());
 
+  document.getElementById("loading").remove();
   const jsPsych = jsPsychModule.initJsPsych({ display_element: task, on_finish: () => finish(outbox).catch(fail) });
   await jsPsych.run(timeline(context));
 }
