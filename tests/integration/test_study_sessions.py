@@ -11,8 +11,9 @@ from sqlalchemy import func, select
 
 from core import manifest
 from study_app.models import AuditEvent, Participant, PlannedTrial, Response
+from tests.study_site import HEADERS, make_answer
 
-FORBIDDEN_IN_STATE = ("eps", "run", "signal\"", "sha", "stimulus", "source", "standard", "pgd", "changed", "correct")
+FORBIDDEN_IN_STATE = ("eps", "run", 'signal"', "sha", "stimulus", "source", "standard", "pgd", "changed", "correct")
 
 
 def rows(app, query):
@@ -41,7 +42,9 @@ def test_two_participants_at_once_get_plans_of_their_own_and_keep_their_answers_
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda each: each.answer_all(), [someone, other]))
     assert someone.finish().get_json()["completion_code"] != other.finish().get_json()["completion_code"]
-    assert rows(study, select(Response.session_id, func.count()).group_by(Response.session_id).order_by(Response.session_id)) == [
+    assert rows(
+        study, select(Response.session_id, func.count()).group_by(Response.session_id).order_by(Response.session_id)
+    ) == [
         (1, 10),
         (2, 10),
     ]
@@ -56,7 +59,7 @@ def test_eight_people_who_consent_at_once_get_eight_numbers(study, new_visitor):
 
 
 def test_the_same_answer_again_is_acknowledged_and_stored_once(study, visitor):
-    answer = {**_answer(visitor, 0)}
+    answer = make_answer(0)
     assert visitor.post(answer).status_code == 201
     again = visitor.post(answer)
     assert (again.status_code, again.get_json()["duplicate"]) == (200, True)
@@ -64,7 +67,7 @@ def test_the_same_answer_again_is_acknowledged_and_stored_once(study, visitor):
 
 
 def test_the_same_answer_posted_eight_times_at_once_is_stored_once(study, visitor):
-    answer = _answer(visitor, 0)
+    answer = make_answer(0)
     with ThreadPoolExecutor(8) as pool:
         codes = list(pool.map(lambda _: _copy(study, visitor).post(answer).status_code, range(8)))
     assert sorted(codes) == [200] * 7 + [201]
@@ -122,8 +125,8 @@ def test_a_bad_field_is_refused_by_name(study, visitor, field, value):
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"rt_ms": NaN}', b"null", b"1"])
 def test_a_body_that_is_no_answer_is_refused(visitor, body):
-    headers = {"Origin": "http://localhost", "X-Percepsilon": "1", "Content-Type": "application/json"}
-    assert visitor.client.post("/api/v1/trials", data=body, headers=headers).status_code == 422
+    reply = visitor.client.post("/api/v1/trials", data=body, headers={**HEADERS, "Content-Type": "application/json"})
+    assert reply.status_code == 422
 
 
 @pytest.mark.parametrize(
@@ -136,7 +139,7 @@ def test_a_body_that_is_no_answer_is_refused(visitor, body):
     ],
 )
 def test_a_post_that_another_site_could_send_is_refused(study, visitor, headers, kind):
-    body = json.dumps(_answer(visitor, 0))
+    body = json.dumps(make_answer(0))
     refused = visitor.client.post("/api/v1/trials", data=body, headers={**headers, "Content-Type": kind})
     assert refused.status_code == 403
     assert rows(study, select(func.count(Response.id))) == [(0,)]
@@ -149,8 +152,8 @@ def test_the_state_tells_nothing_of_what_is_shown(visitor):
     assert not [word for word in FORBIDDEN_IN_STATE if word in text.replace("signal_share", "")]
 
 
-def test_pictures_are_the_sets_files_and_look_alike_from_outside(study, visitor, stimulus_set):
-    known = manifest.read_set(stimulus_set).by_hash()
+def test_pictures_are_the_sets_files_and_look_alike_from_outside(study, visitor, small_set):
+    known = manifest.read_set(small_set).by_hash()
     replies = [visitor.client.get(trial["picture"]) for trial in visitor.state()["trials"] if trial["block"] < 2]
     assert all(hashlib.sha256(reply.data).hexdigest() in known for reply in replies)
     assert len({(reply.status, tuple(sorted(reply.headers.items()))) for reply in replies}) == 1
@@ -208,16 +211,6 @@ def test_an_unknown_address_under_the_api_has_the_one_error_shape(new_visitor):
     reply = new_visitor().client.get("/api/v1/nothing")
     assert reply.status_code == 404
     assert set(reply.get_json()["error"]) == {"code", "message"}
-
-
-def _answer(visitor, index):
-    from uuid import uuid4
-
-    return {
-        "trial_index": index, "client_uuid": str(uuid4()), "response": "no", "rt_ms": 300.0, "onset_ms": 1.0,
-        "frames_planned": None, "frames_shown": 20, "long_frames": 0, "refresh_hz": None, "device_pixel_ratio": 1,
-        "css_px": 320, "scale": 10, "input_type": "touch", "blur_count": 0, "hidden_count": 0, "attempt": 1,
-    }  # fmt: skip
 
 
 def _copy(app, visitor):

@@ -70,7 +70,7 @@ def test_nobody_sees_a_source_picture_twice_practice_included(of, number):
 @LAWS
 @given(designs(), st.integers(1, 60))
 def test_sources_are_shown_in_equal_numbers_as_nearly_as_possible(of, participants):
-    shown = Counter({source: 0 for source in of.pool})
+    shown = Counter(dict.fromkeys(of.pool, 0))
     shown.update(trial.source_id for number in range(participants) for trial in main_trials(of, number))
     assert set(shown) == set(of.pool)
     assert max(shown.values()) - min(shown.values()) <= 1
@@ -79,7 +79,7 @@ def test_sources_are_shown_in_equal_numbers_as_nearly_as_possible(of, participan
 @LAWS
 @given(designs(), st.integers(1, 60))
 def test_cells_are_shown_in_equal_numbers_but_for_the_skips(of, participants):
-    shown = Counter({cell: 0 for cell in of.cells})
+    shown = Counter(dict.fromkeys(of.cells, 0))
     shown.update(trial.cell for number in range(participants) for trial in main_trials(of, number) if trial.cell)
     assert set(shown) == set(of.cells)
     assert max(shown.values()) - min(shown.values()) <= 1 + of.skip
@@ -128,9 +128,7 @@ def test_a_plan_is_the_same_each_time_and_differs_between_participants_and_seeds
 
 
 def test_the_order_does_not_tell_what_is_perturbed():
-    first_half = sum(
-        trial.cell is not None for number in range(400) for trial in main_trials(design(), number)[: design().trials // 2]
-    )
+    first_half = sum(trial.cell is not None for number in range(400) for trial in main_trials(design(), number)[:20])
     expected, spread = 400 * 10, (400 * 20 * 0.25 * 20 / 39) ** 0.5  # hypergeometric
     assert abs(first_half - expected) < 5 * spread
 

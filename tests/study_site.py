@@ -1,0 +1,145 @@
+"""A study as the tests of several levels need it: set up by our own commands, visited over HTTP, behind gunicorn."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+import requests
+
+from study_app import create_app
+from study_app.security import CSRF_HEADER
+from study_app.settings import ROOT, Settings
+
+SMALL_PROTOCOL = """
+name = "small"
+seed = 5
+[practice]
+trials = 2
+[main]
+trials = 8
+block_trials = 4
+[timing]
+fixation_ms = 100
+feedback_ms = 100
+"""
+HEADERS = {"Origin": "http://localhost", CSRF_HEADER: "1"}
+
+
+def set_up(url: str, stimulus_set: Path, protocol: Path) -> None:
+    """Makes a database and registers a set and a protocol, by the commands that a researcher uses."""
+    app = make_app(url)
+    for command in (
+        ["init-db"],
+        ["register-set", str(stimulus_set)],
+        ["register-protocol", str(protocol), "--set", "noise"],
+    ):
+        result = app.test_cli_runner().invoke(args=command)
+        assert result.exit_code == 0, result.output
+    close(app)
+
+
+def make_app(url: str):
+    return create_app(Settings(database_url=url, instance=ROOT / "instance"))
+
+
+def close(app) -> None:
+    app.extensions["percepsilon_database"].engine.dispose()
+
+
+class Visitor:
+    """A participant in a Flask test client."""
+
+    def __init__(self, app) -> None:
+        self.client = app.test_client()
+
+    def consent(self):
+        return self.client.post("/consent", data={"consent": "yes"}, headers=HEADERS)
+
+    def state(self):
+        return self.client.get("/api/v1/state").get_json()
+
+    def post(self, answer):
+        return self.client.post("/api/v1/trials", json=answer, headers=HEADERS)
+
+    def finish(self):
+        return self.client.post("/api/v1/finish", json={}, headers=HEADERS)
+
+    def answer(self, index: int, **changes):
+        return self.post(make_answer(index, **changes))
+
+    def answer_all(self):
+        for trial in self.state()["trials"]:
+            assert self.answer(trial["index"]).status_code == 201
+
+
+def make_answer(index: int, **changes) -> dict:
+    answer = {
+        "trial_index": index,
+        "client_uuid": str(uuid.uuid4()),
+        "response": "yes",
+        "rt_ms": 512.25,
+        "onset_ms": 1000.5,
+        "frames_planned": None,
+        "frames_shown": 31,
+        "long_frames": 0,
+        "refresh_hz": 60.0,
+        "device_pixel_ratio": 1.5,
+        "css_px": 320.0,
+        "scale": 15,
+        "input_type": "keyboard",
+        "blur_count": 0,
+        "hidden_count": 0,
+        "attempt": 1,
+    }
+    return {**answer, **changes}
+
+
+class Server:
+    """The study behind a real gunicorn on loopback, in a process group of its own."""
+
+    def __init__(self, url: str, port: int, log: Path) -> None:
+        self.port, self.address, self._log, self._database_url = port, f"http://127.0.0.1:{port}", log, url
+        self._process: subprocess.Popen | None = None
+
+    def start(self) -> Server:
+        command = [sys.executable, "-m", "flask", "--app", "study_app", "serve", "--port", str(self.port)]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True,
+                env={**os.environ, "DATABASE_URL": self._database_url},
+            )  # fmt: skip
+        self._wait_until_it_answers()
+        return self
+
+    def _wait_until_it_answers(self) -> None:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            try:
+                requests.get(self.address, timeout=5)
+            except requests.ConnectionError:
+                assert self._process.poll() is None, self._log.read_text()
+                time.sleep(0.1)
+            else:
+                return
+        pytest.fail(f"no answer from {self.address}: {self._log.read_text()}")
+
+    def kill(self) -> None:
+        """Ends the server and its workers at once, as a power cut would."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
