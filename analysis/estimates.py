@@ -1,8 +1,8 @@
 """All that is estimated from the counts of one study, with its intervals, or the reason why it cannot be.
 
 One participant bootstrap serves every quantity, so that differences between source models stay paired. Thresholds are
-handled on the log2 scale. Default interval: estimate ± t(P − 1) × bootstrap standard deviation; for d′ and the criterion
-the binomial standard deviation where that is larger (few answers in a cell make the bootstrap too sure). What these
+handled on the log2 scale. Default interval: estimate ± t(P − 1) × bootstrap standard deviation; for d′ and c the
+binomial standard deviation where that is larger (few answers in a cell make the bootstrap too sure). What these
 intervals cover was measured: benchmarks/results/coverage.json.
 """
 
@@ -112,19 +112,20 @@ def _psychometric(cells: Cells, index: int, yes: Floats, trials: Floats) -> Psyc
     return psychometric.fit_psychometric(PSYCHOMETRIC, levels, yes[:, columns], trials[:, columns])
 
 
-def estimate(cells: Cells, *, replicates: int, seed: int) -> StudyEstimates:
+def estimate(cells: Cells, *, replicates: int, seed: int, progress: bool = True) -> StudyEstimates:
     """Returns every estimate of a study with its 95 % interval.
 
     Args:
         cells: counts of participants.
         replicates: bootstrap draws of participants.
         seed: of those draws.
+        progress: show a bar on stderr.
     """
     people = len(cells.participants)
     point = point_estimates(cells, cells.yes.sum(axis=0)[None], cells.trials.sum(axis=0)[None])
     draws = [
         point_estimates(cells, weights @ cells.yes, weights @ cells.trials)
-        for weights in intervals.participant_weights(people, replicates, seed)
+        for weights in intervals.participant_weights(people, replicates, seed, progress=progress)
     ]
     d_prime, criterion = _sensitivity_intervals(cells, point, draws)
     law = np.concatenate([draw.power_law.log2_eps_dprime1 for draw in draws])
@@ -217,7 +218,7 @@ def refusal(cells: Cells, index: int) -> str | None:
 
 
 def _monotone(yes: Floats, trials: Floats) -> bool:
-    """Whether the best non-decreasing rates fit; tested as if each violated order cost a degree of freedom (cautious)."""
+    """Whether the best non-decreasing rates fit; tested with as many degrees of freedom as rates (cautious)."""
     rising = isotonic_regression(yes / trials, weights=trials).x
     lost = deviance(rising[None], yes[None], trials[None])[0]
     return bool(lost <= chi2.ppf(1 - MONOTONE_ALPHA, len(yes) - 1))

@@ -13,6 +13,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 # Okabe & Ito (2008): told apart with every common kind of colour vision; marker and dash carry the same meaning.
 STYLES = (
@@ -21,9 +22,10 @@ STYLES = (
 )  # fmt: skip
 INK, FAINT, MACHINE = "#1f2933", "#d5dbe1", "#4a5560"
 ZERO_GAP = 1.4  # octaves between the smallest ε and the place of ε = 0
-SETTINGS = {
+SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none", "svg.hashsalt": "percepsilon", "font.family": "sans-serif", "font.size": 10.5,
-    "axes.edgecolor": MACHINE, "axes.labelcolor": INK, "text.color": INK, "xtick.color": MACHINE, "ytick.color": MACHINE,
+    "axes.edgecolor": MACHINE, "axes.labelcolor": INK, "text.color": INK, "xtick.color": MACHINE,
+    "ytick.color": MACHINE,
     "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.8, "axes.titlesize": 11.5,
     "axes.titleweight": "bold", "axes.titlelocation": "left", "legend.frameon": False, "figure.facecolor": "none",
     "axes.facecolor": "none",
@@ -105,8 +107,10 @@ def _human_machine(results: dict[str, Any]) -> Picture:
         parts.append(f"{name}: {_panel(axes, results, model, style, smallest)}")
     for axes in list(grid.flat)[len(models) :]:
         axes.set_visible(False)
-    handles, labels = grid.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=3, handlelength=3.4)
+    handles = {"people: answered “perturbed” (coloured)": Line2D([], [], color=INK, linewidth=1.9)}
+    for axes in grid.flat:
+        handles |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(list(handles.values()), list(handles), loc="outside upper left", ncols=3, handlelength=3.4)
     return _finish(figure, "human-machine", "People and machine on one ε axis, by source model", "; ".join(parts))
 
 
@@ -117,7 +121,6 @@ def _panel(axes: Axes, results: dict[str, Any], model: dict[str, Any], style: tu
     if false_alarms := results["observers"]["false_alarms"]:
         rate = {"estimate": false_alarms["rate"], "low": false_alarms["low"], "high": false_alarms["high"]}
         _points(axes, [(0, rate, false_alarms["trials"])], smallest, 0, colour, marker)
-    axes.plot([], [], color=colour, marker=marker, label="people: answered “perturbed”")
     top = model["by_eps"][-1]
     text = f"people answer perturbed on {_percent(top['hit_rate']['estimate'])} at ε = {top['eps']:g}"
     if model["machine"] is None:
@@ -135,7 +138,7 @@ def _panel(axes: Axes, results: dict[str, Any], model: dict[str, Any], style: tu
 
 
 def machine_lines(machine: dict[str, Any]) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Returns the robustness curves to draw: for each attack on the full picture the points by ε, clean accuracy first."""
+    """Returns for each attack on the full picture the robustness curve to draw: points by ε, clean accuracy first."""
     clean = {"eps": 0.0, **machine["clean_accuracy"]}
     rows = [row for row in machine["robust_accuracy"] if row["region"] == "full"] or machine["robust_accuracy"]
     attacks = sorted({row["attack"] for row in rows})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +37,7 @@ def wilson(successes: Floats, trials: Floats) -> tuple[Floats, Floats]:
     n = np.maximum(trials, TAIL)
     p = np.clip(successes / n, 0, 1)
     centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    half: Floats = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     some = trials > 0
     return np.where(some, np.maximum(centre - half, 0), 0.0), np.where(some, np.minimum(centre + half, 1), 1.0)
 
@@ -59,23 +59,19 @@ def design_effect(yes: Floats, trials: Floats) -> Floats:
     p = yes.sum(axis=0) / np.maximum(n, 1)
     residual = ((yes - trials * p) ** 2).sum(axis=0) * people / max(people - 1, 1)
     binomial = n * p * (1 - p)
-    return np.maximum(np.divide(residual, binomial, out=np.ones_like(n), where=binomial > 0), 1.0)
+    effect: Floats = np.maximum(np.divide(residual, binomial, out=np.ones_like(n), where=binomial > 0), 1.0)
+    return effect
 
 
-def participant_weights(participants: int, replicates: int, seed: int) -> Iterator[Floats]:
+def participant_weights(participants: int, replicates: int, seed: int, *, progress: bool = True) -> Iterator[Floats]:
     """Yields how often each participant was drawn, [chunk, P], until there are ``replicates`` rows; shows progress."""
     generator = rng.numpy_generator(seed, "participant bootstrap")
     share = np.full(participants, 1 / participants)
-    with tqdm(total=replicates, desc="bootstrap", unit="draw", leave=False) as bar:
+    with tqdm(total=replicates, desc="bootstrap", unit="draw", leave=False, disable=not progress) as bar:
         for start in range(0, replicates, CHUNK):
             size = min(CHUNK, replicates - start)
             yield generator.multinomial(participants, share, size=size).astype(float)
             bar.update(size)
-
-
-def bootstrap(statistic: Callable[[Floats], Floats], participants: int, replicates: int, seed: int) -> Floats:
-    """Returns ``statistic`` of weights [b, P] for all replicates, [B, ...]; the draws depend on nothing but the seed."""
-    return np.concatenate([statistic(weights) for weights in participant_weights(participants, replicates, seed)])
 
 
 def t_interval(estimate: Floats, replicates: Floats, participants: int) -> tuple[Floats, Floats]:

@@ -26,7 +26,7 @@ START_DAMPING, MORE_DAMPING, LESS_DAMPING, MOST_DAMPING = 1e-2, 8.0, 0.3, 1e10
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """Where the batch ended: ``parameters`` [B, P], ``objective`` [B] (log likelihood and log prior), ``converged`` [B]."""
+    """Where the batch ended: ``parameters`` [B, P], ``objective`` (log posterior) [B], ``converged`` [B]."""
 
     parameters: Floats
     objective: Floats
@@ -34,7 +34,7 @@ class Fit:
 
 
 def log_likelihood(probability: Floats, hits: Floats, trials: Floats) -> Floats:
-    """Returns the binomial log likelihood [B] without its constant; ``probability``, ``hits``, ``trials`` are [B, L]."""
+    """Returns the binomial log likelihood [B], without its constant, of ``hits`` in ``trials``, [B, L]."""
     p = np.clip(probability, TINY, 1 - TINY)
     total: Floats = (xlogy(hits, p) + xlog1py(trials - hits, -p)).sum(axis=-1)
     return total
@@ -127,11 +127,12 @@ def _step(
     information *= free[:, :, None] & free[:, None, :]
     scale = information[:, diagonal, diagonal]
     information[:, diagonal, diagonal] += damping[:, None] * scale + 1e-10 + held
-    step = np.linalg.solve(information, gradient[..., None])[..., 0]
-    return np.clip(theta + np.clip(step, -MAX_STEP, MAX_STEP), low, high)
+    step = np.clip(np.linalg.solve(information, gradient[..., None])[..., 0], -MAX_STEP, MAX_STEP)
+    moved: Floats = np.clip(theta + step, low, high)
+    return moved
 
 
 def _held(theta: Floats, gradient: Floats, low: Floats, high: Floats) -> NDArray[np.bool_]:
-    """Parameters at a bound that the gradient pushes outwards: they stay, so that the others see the right curvature."""
+    """Parameters at a bound that the gradient pushes outwards: they stay, so as not to spoil the others' step."""
     held: NDArray[np.bool_] = ((theta <= low) & (gradient < 0)) | ((theta >= high) & (gradient > 0))
     return held

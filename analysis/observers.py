@@ -1,7 +1,7 @@
 """The law that robot participants obey, and what it implies for the quantities that the report estimates.
 
-``observers.toml`` (docs/contracts.md): evidence ~ Normal(d′, 1), d′ = (ε / ε₁)^b, yes when it exceeds k, a random answer
-on a share λ of trials; k and log2 ε₁ differ between participants.
+``observers.toml`` (docs/contracts.md): evidence ~ Normal(d′, 1), d′ = (ε / ε₁)^b, yes when it exceeds k, a random
+answer on a share λ of trials; k and log2 ε₁ differ between participants.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def machine_eps(results: Row) -> list[float]:
 
 
 def machine_at(model: Row, eps: float) -> Row | None:
-    """Returns the machine's lowest accuracy at ε over attacks on the full picture, or ``None`` if it was not measured."""
+    """Returns the machine's lowest accuracy at ε over attacks on the full picture, or ``None`` if not measured."""
     machine = model["machine"]
     if machine is None:
         return None
@@ -69,7 +69,7 @@ def _evaluated(results: Row) -> list[Row]:
 
 def number(value: float | None, digits: int = 2) -> str:
     """Returns a number with ``digits`` decimals and a true minus sign; a dash for none."""
-    return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
+    return "–" if value is None else f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
 
 
 def percent(share: float | None) -> str:
@@ -78,8 +78,18 @@ def percent(share: float | None) -> str:
 
 
 def grey(eps: float | None) -> str:
-    """Returns ε to three significant digits."""
-    return "–" if eps is None else f"{eps:.3g}"
+    """Returns an estimated ε to three significant digits, trailing zeros kept."""
+    return "–" if eps is None else f"{eps:#.3g}".rstrip(".")
+
+
+def level(eps: float) -> str:
+    """Returns a tested ε as short as it can be said."""
+    return f"{eps:g}"
+
+
+def plain_percent(share: float | None) -> str:
+    """Returns a share in percent with one decimal, without the sign."""
+    return "–" if share is None else f"{100 * share:.1f}"
 
 
 def thousands(count: int) -> str:
@@ -100,8 +110,9 @@ FILTERS: dict[str, Callable[..., str]] = {
     "number": number,
     "percent": percent,
     "grey": grey,
+    "level": level,
     "thousands": thousands,
     "ci": bracket,
-    "ci_percent": lambda found: bracket(found, percent),
+    "ci_percent": lambda found: bracket(found, plain_percent),
     "ci_grey": lambda found: bracket(found, grey),
 }

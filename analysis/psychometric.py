@@ -188,7 +188,7 @@ def _prior(model: PsychometricModel, theta: Floats) -> tuple[Floats, Floats, Flo
 
 
 def beta_prior(logit: Floats) -> tuple[Floats, Floats, Floats]:
-    """Returns log density, slope and curvature over ``logit`` of the Beta(1, 10) prior on an asymptote 0.5 expit(logit).
+    """Returns log density, slope and curvature over ``logit`` of the Beta(1, 10) prior on 0.5 expit(logit).
 
     The density is that of the asymptote itself (no Jacobian), so that the mode does not depend on the parametrisation.
     """

@@ -15,9 +15,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
 if __name__ == "__main__":
-    sys.path[0] = str(ROOT)  # run as a file, Python puts analysis/ there
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file, Python puts analysis/ there
 
 from analysis.estimates import estimate
 from analysis.figures import draw_all
@@ -30,6 +29,7 @@ from analysis.trials import Export, read_export
 from core import files
 from core.errors import DONE, ConfigError, ExportError, exit_code
 
+TEMPLATES = Path(__file__).resolve().parents[1] / "templates" / "report"
 KIND = "percepsilon report"
 LIBRARIES = ("numpy", "scipy", "pandas", "matplotlib", "jinja2")
 
@@ -115,7 +115,7 @@ def write_report(out: Path, results: dict[str, Any], inputs: dict[str, str]) -> 
         "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
     }  # fmt: skip
     outputs = {
-        "index.html": render(results, pictures, manifest, ROOT / "templates" / "report"),
+        "index.html": render(results, pictures, manifest, TEMPLATES),
         "results.json": json.dumps(results, indent=2, allow_nan=False, ensure_ascii=False) + "\n",
         **{f"tables/{name}": text for name, text in csv_tables(results).items()},
         **{f"figures/{picture.name}.svg": picture.svg for picture in pictures},

@@ -8,26 +8,24 @@ from typing import Any
 import numpy as np
 from scipy.stats import chi2
 
-from analysis import estimates
 from analysis.estimates import PSYCHOMETRIC, REASONS, StudyEstimates, Threshold
 from analysis.intervals import LEVEL, Interval
 from analysis.likelihood import Floats
 from analysis.machine import machine_results
-from analysis.observers import Observers, cell_probability
-from analysis.trials import Cells, Export
-from core.errors import ConfigError
+from analysis.observers import Observers
+from analysis.recovery import add_recovery
+from analysis.trials import Cells, Export, run_of
 from core.runs import Evaluation
 
 SCHEMA_VERSION = 1
-INFINITE = 1e6  # trials a cell, for the value that an estimator has with unlimited data
 METHODS = {
     "detection_rate": "pooled answers; Wilson interval, trials divided by the participants' design effect (at least 1)",
     "d_prime": "log-linear rates against the common noise trials; estimate ± t(P − 1) × the larger of the participant-"
     "bootstrap and the binomial standard deviation",
-    "eps_dprime1": "power law of d' fitted jointly over source models with shared criterion and lapse rate, maximum a "
-    "posteriori; log2 estimate ± t(P − 1) × participant-bootstrap standard deviation",
-    "eps50": "psychometric function (Weibull in ε, S = 0.5), guess and lapse rate free with Beta(1, 10) priors, maximum a "
-    "posteriori; log2 estimate ± t(P − 1) × participant-bootstrap standard deviation",
+    "eps_dprime1": "power law of d' fitted jointly over source models with shared criterion and lapse rate, maximum "
+    "a posteriori; log2 estimate ± t(P − 1) × participant-bootstrap standard deviation",
+    "eps50": "psychometric function (Weibull in ε, S = 0.5), guess and lapse rate free with Beta(1, 10) priors, "
+    "maximum a posteriori; log2 estimate ± t(P − 1) × participant-bootstrap standard deviation",
     "curves": "pointwise percentiles of the participant bootstrap",
     "accuracy": "Wilson interval over pictures",
 }
@@ -44,7 +42,6 @@ def build_results(
         RunError: an evaluation cannot be used.
     """
     cells = export.cells
-    truth = None if observers is None else population_truth(cells, _laws_checked(observers, cells))
     models = {name: _model(export, study, index, evaluations) for index, name in enumerate(cells.models)}
     results: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
@@ -54,17 +51,18 @@ def build_results(
         "design_checks": _design_checks(cells),
         "observers": _shared(cells, study),
         "source_models": models,
-        "evaluations_without_human_data": sorted(set(evaluations) - {_run(name) for name in cells.models}),
+        "evaluations_without_human_data": sorted(set(evaluations) - {run_of(name) for name in cells.models}),
     }
-    if observers is not None and truth is not None:
-        _add_recovery(results, cells, observers, truth)
+    if observers is not None:
+        add_recovery(results, cells, observers)
     return results
 
 
 def _settings(replicates: int, seed: int) -> dict[str, Any]:
     return {
         "level": LEVEL, "bootstrap": replicates, "seed": seed, "resampled_unit": "participant", "methods": METHODS,
-        "psychometric_family": PSYCHOMETRIC.family, "threshold_at": 0.5, "width_prior_octaves": PSYCHOMETRIC.width_prior,
+        "psychometric_family": PSYCHOMETRIC.family, "threshold_at": 0.5,
+        "width_prior_octaves": PSYCHOMETRIC.width_prior,
         "exponent_prior": "ln b ~ Normal(ln 1.5, 1)", "asymptote_prior": "Beta(1, 10)",
     }  # fmt: skip
 
@@ -93,7 +91,7 @@ def _design_checks(cells: Cells) -> dict[str, Any]:
     signal = total[1:]
     top = cells.eps[1:] == cells.eps.max()
     return {
-        "levels": int(len(set(cells.eps[1:].tolist()))),
+        "levels": len(set(cells.eps[1:].tolist())),
         "trials_per_cell": {"min": int(signal.min()), "max": int(signal.max())},
         "trials_per_participant": {"min": int(own.min()), "max": int(own.max())},
         "noise_trials": int(total[0]),
@@ -125,7 +123,7 @@ def _count(cells: Cells, study: StudyEstimates, column: int) -> dict[str, Any]:
 def _model(export: Export, study: StudyEstimates, index: int, evaluations: dict[str, Evaluation]) -> dict[str, Any]:
     cells = export.cells
     columns = cells.columns(index)[1:]
-    evaluation = evaluations.get(_run(cells.models[index]))
+    evaluation = evaluations.get(run_of(cells.models[index]))
     return {
         "n_participants": int((cells.trials[:, columns].sum(axis=1) > 0).sum()),
         "n_trials": int(cells.trials[:, columns].sum()),
@@ -203,81 +201,3 @@ def _curve(study: StudyEstimates, index: int) -> dict[str, Any]:
         for name, triple in triples.items()
     }
     return {"eps": band.eps.tolist(), **curves}
-
-
-def _run(name: str) -> str:
-    return name.partition("/")[0]
-
-
-def _laws_checked(observers: Observers, cells: Cells) -> Observers:
-    missing = [name for name in cells.models if _run(name) not in observers.models]
-    if missing:
-        raise ConfigError(
-            f"observers: expected a law for each source model of the export, found none for {', '.join(missing)}; "
-            f"add [models.{missing[0]}] (has: {', '.join(observers.models) or 'none'})"
-        )
-    laws = {name: observers.models[_run(name)] for name in cells.models}
-    return dataclasses.replace(observers, models=laws)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Truth:
-    """What the report's estimators would say of the whole population of observers, with unlimited trials."""
-
-    probability: Floats
-    point: estimates.PointEstimates
-
-
-def population_truth(cells: Cells, observers: Observers) -> Truth:
-    """Returns the population's value of every estimated quantity: the same estimators, applied to exact rates.
-
-    The rates are averaged over the population of observers by quadrature; the design is that of ``cells``.
-    """
-    p = cell_probability(observers, cells)
-    trials = np.maximum(cells.trials.sum(axis=0), 1) * INFINITE
-    return Truth(probability=p, point=estimates.point_estimates(cells, (p * trials)[None], trials[None]))
-
-
-def _add_recovery(results: dict[str, Any], cells: Cells, observers: Observers, truth: Truth) -> None:
-    shared = results["observers"]
-    noise = shared["false_alarms"] and {**shared["false_alarms"], "estimate": shared["false_alarms"]["rate"]}
-    shared["recovery"] = {
-        "criterion": _covered(shared["criterion"], float(truth.point.power_law.criterion[0])),
-        "false_alarm_rate": _covered(noise, float(truth.probability[0])),
-    }
-    for index, name in enumerate(cells.models):
-        model = results["source_models"][name]
-        law = _laws_checked(observers, cells).models[name]
-        fit = truth.point.psychometric[index]
-        dprime1 = _covered(
-            model["threshold"]["eps_dprime1"], float(2 ** truth.point.power_law.log2_eps_dprime1[0, index])
-        )
-        median = _covered(model["threshold"]["eps_dprime1"], law.eps_dprime1)
-        model["recovery"] = {
-            "eps_dprime1": {
-                **dprime1,
-                "true_median_observer": law.eps_dprime1,
-                "covered_median_observer": median["covered"],
-            },
-            "eps50": None if fit is None else _covered(model["threshold"]["eps50"], float(2 ** fit.threshold[0])),
-            "by_eps": [
-                _point_recovery(point, truth, int(column))
-                for point, column in zip(model["by_eps"], cells.columns(index)[1:], strict=True)
-            ],
-        }
-
-
-def _point_recovery(point: dict[str, Any], truth: Truth, column: int) -> dict[str, Any]:
-    return {
-        "eps": point["eps"],
-        "hit_rate": _covered(point["hit_rate"], float(truth.probability[column])),
-        "d_prime": _covered(point["d_prime"], float(truth.point.d_prime[0, column - 1])),
-    }
-
-
-def _covered(found: dict[str, Any] | None, true: float) -> dict[str, Any]:
-    """Compares an estimate with the truth; ``covered`` is ``None`` where there is no estimate."""
-    if found is None or found["estimate"] is None:
-        return {"true": true, "estimate": None, "low": None, "high": None, "covered": None}
-    interval = Interval(estimate=found["estimate"], low=found["low"], high=found["high"])
-    return {"true": true, **dataclasses.asdict(interval), "covered": interval.covers(true)}

@@ -2,7 +2,8 @@
 
 P(yes | ε, source model m) = λ/2 + (1 − λ) Φ((ε / ε₁ₘ)^bₘ − k). The criterion k and the lapse rate λ belong to the
 observers and are shared by the source models, as are the trials without signal. ε₁ = ε(d′ = 1) does not depend on how
-readily the observers say yes. Green & Swets 1966; log-linear correction: Hautus 1995; variance: Gourevitch & Galanter 1967.
+readily the observers say yes (Green & Swets 1966). Log-linear correction: Hautus 1995; variance: Gourevitch & Galanter
+1967.
 """
 
 from __future__ import annotations

@@ -191,7 +191,7 @@ def _check_sessions(trials: pd.DataFrame, participants: pd.DataFrame) -> None:
     unknown = sorted(set(trials["session_id"]) - set(participants["session_id"]))
     if unknown:
         raise ExportError(
-            f"{TRIALS_FILE}: session {unknown[0]!r} is not in {PARTICIPANTS_FILE} ({len(unknown)} such sessions); {AGAIN}"
+            f"{TRIALS_FILE}: session {unknown[0]!r} is not in {PARTICIPANTS_FILE} ({len(unknown)} such); {AGAIN}"
         )
     if participants["session_id"].duplicated().any():
         raise ExportError(f"{PARTICIPANTS_FILE}: expected one row a session, found a session twice; {AGAIN}")
@@ -235,7 +235,7 @@ def _exclude(trials: pd.DataFrame, participants: pd.DataFrame) -> tuple[pd.DataF
                 participants_removed=before - after,
                 trials_left=left,
                 participants_left=after,
-            )  # fmt: skip
+            )
         )
         kept &= passes
     if not kept.any():
@@ -243,7 +243,14 @@ def _exclude(trials: pd.DataFrame, participants: pd.DataFrame) -> tuple[pd.DataF
             f"{TRIALS_FILE}: no trial is left after leaving out practice trials and sessions that were not finished; "
             "let participants finish first"
         )
+    if not trials.loc[kept, "signal"].any():
+        raise ExportError(f"{TRIALS_FILE}: no trial with a perturbed picture is left, so there is nothing to report")
     return trials[kept], tuple(steps)
+
+
+def run_of(model: str) -> str:
+    """Returns the run of a source model's name, which is ``<run>`` or, with several regions, ``<run>/<region>``."""
+    return model.partition("/")[0]
 
 
 def _count(trials: pd.DataFrame) -> Cells:

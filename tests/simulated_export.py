@@ -1,12 +1,10 @@
-"""A study played by the law of observers.toml, trial by trial, written as an export in the form of docs/contracts.md."""
+"""A study played by the law of observers.toml, trial by trial, written as an export as in docs/contracts.md."""
 
 from __future__ import annotations
 
 import csv
 import json
 from pathlib import Path
-
-import numpy as np
 
 from core import rng
 from core.manifest import SetRecord, Stimulus, seal
@@ -37,14 +35,16 @@ tau = 180.0
 distance_slope = 80.0
 """
 TRIAL_COLUMNS = (
-    "session_id participant_id protocol_hash app_version task phase block trial_index stimulus_id source_id source_class run "
-    "method attack region eps_asked eps_measured sha256 signal response correct rt_ms onset_ms frames_planned frames_shown "
-    "long_frames refresh_hz device_pixel_ratio css_px scale input_type yes_side blur_count hidden_count attempt client_uuid "
-    "received_at"
-).split()
+    "session_id", "participant_id", "protocol_hash", "app_version", "task", "phase", "block", "trial_index",
+    "stimulus_id", "source_id", "source_class", "run", "method", "attack", "region", "eps_asked",
+    "eps_measured", "sha256", "signal", "response", "correct", "rt_ms", "onset_ms", "frames_planned",
+    "frames_shown", "long_frames", "refresh_hz", "device_pixel_ratio", "css_px", "scale", "input_type",
+    "yes_side", "blur_count", "hidden_count", "attempt", "client_uuid", "received_at",
+)  # fmt: skip
 PARTICIPANT_COLUMNS = (
-    "participant_id session_id protocol_hash status locale consented_at started_at finished_at practice_trials main_trials robot"
-).split()
+    "participant_id", "session_id", "protocol_hash", "status", "locale", "consented_at", "started_at",
+    "finished_at", "practice_trials", "main_trials", "robot",
+)  # fmt: skip
 
 
 def write_export(
@@ -116,10 +116,12 @@ def _trial(generator, person, index, phase, run, eps, k, deviate, laws) -> dict:
     stimulus = _stimulus(int(generator.integers(PICTURES)), run, eps)
     row = dict.fromkeys(TRIAL_COLUMNS, "")
     row |= {
-        "session_id": f"s{person:03d}", "participant_id": f"p{person:03d}", "protocol_hash": "ab" * 32, "app_version": "0.1.0",
-        "task": "yes-no", "phase": phase, "block": 0, "trial_index": index, "stimulus_id": stimulus.stimulus_id,
+        "session_id": f"s{person:03d}", "participant_id": f"p{person:03d}", "protocol_hash": "ab" * 32,
+        "app_version": "0.1.0", "task": "yes-no", "phase": phase, "block": 0, "trial_index": index,
+        "stimulus_id": stimulus.stimulus_id,
         "source_id": stimulus.source_id, "source_class": stimulus.source_class, "run": run or "", "method": run or "",
-        "attack": stimulus.attack or "", "region": "full", "eps_asked": eps, "eps_measured": eps, "sha256": stimulus.sha256,
+        "attack": stimulus.attack or "", "region": "full", "eps_asked": eps, "eps_measured": eps,
+        "sha256": stimulus.sha256,
         "signal": str(run is not None).lower(), "response": "yes" if yes else "no",
         "correct": str(bool(yes) == (run is not None)).lower(), "rt_ms": round(float(generator.uniform(300, 900)), 1),
         "input_type": "robot", "client_uuid": f"{person}-{index}",
@@ -143,7 +145,8 @@ def _stimulus(picture: int, run: str | None, eps: int) -> Stimulus:
     return Stimulus(
         stimulus_id=f"{source}/{run}/full/{eps}" if perturbed else f"{source}/reference",
         source_id=source, source_class="photograph", run=run, method=run, attack="pgd-20" if perturbed else None,
-        norm="linf", region="full", eps_asked=eps, eps_measured=eps, prediction_before="photograph" if perturbed else None,
+        norm="linf", region="full", eps_asked=eps, eps_measured=eps,
+        prediction_before="photograph" if perturbed else None,
         prediction_after="photograph" if perturbed else None, fooled=False if perturbed else None,
         margin=1.0 if perturbed else None, l2=0.0, ssim=1.0, mask_area=float(perturbed), seed=1,
         sha256=f"{picture:064x}", width=48, height=48,
@@ -155,8 +158,8 @@ def _write_set(directory: Path, laws, eps) -> None:
     cells = [(None, 0), *((run, level) for run in laws for level in eps)]
     stimuli = [_stimulus(picture, run, level) for picture in range(PICTURES) for run, level in cells]
     record = SetRecord(
-        schema_version=1, name=directory.name, seed=1, eps=(0, *eps), runs=tuple(laws), attack="pgd-20", sources=PICTURES,
-        stimuli=0, manifest_sha256="",
+        schema_version=1, name=directory.name, seed=1, eps=(0, *eps), runs=tuple(laws), attack="pgd-20",
+        sources=PICTURES, stimuli=0, manifest_sha256="",
     )  # fmt: skip
     seal(directory, stimuli, record)
 
@@ -167,11 +170,3 @@ def _write_table(path: Path, columns, rows) -> None:
         writer = csv.DictWriter(file, fieldnames=columns)
         writer.writeheader()
         writer.writerows(rows)
-
-
-def law_probability(run: str | None, eps: float) -> float:
-    """P(yes) of the median observer."""
-    from scipy.special import ndtr
-
-    d_prime = 0.0 if run is None else (eps / LAWS[run][0]) ** LAWS[run][1]
-    return float(LAPSE / 2 + (1 - LAPSE) * ndtr(np.asarray(d_prime - CRITERION[0])))
