@@ -16,6 +16,8 @@ from tests.study_site import SMALL_PROTOCOL, Server, Visitor, close, free_port, 
 def postgres(tmp_path_factory):
     pgserver = pytest.importorskip("pgserver")
     server = pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
+    server.psql("ALTER SYSTEM SET fsync = off;")  # no test cuts the power
+    server.psql("SELECT pg_reload_conf();")
     yield server
     server.cleanup()
 
