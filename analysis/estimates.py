@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 from scipy.stats import chi2
-from scipy.stats import t as student
 
 from analysis import intervals, psychometric, signal_detection
-from analysis.intervals import TAIL, Interval
+from analysis.intervals import Interval
 from analysis.likelihood import Floats, deviance
 from analysis.psychometric import PsychometricFit, PsychometricModel
 from analysis.signal_detection import PowerLawFit
@@ -166,12 +165,8 @@ def _sensitivity_intervals(
 
 
 def _wider(value: Floats, bootstrap_sd: Floats, variance: Floats, people: int) -> tuple[Floats, Floats, Floats]:
-    half = _quantile(people) * np.maximum(bootstrap_sd, np.sqrt(variance))
+    half = intervals.t_quantile(people) * np.maximum(bootstrap_sd, np.sqrt(variance))
     return value, value - half, value + half
-
-
-def _quantile(people: int) -> float:
-    return float(student.ppf(1 - TAIL, max(people - 1, 1)))
 
 
 def _eps50(cells: Cells, index: int, point: PointEstimates, draws: list[PointEstimates]) -> Threshold:
@@ -191,7 +186,7 @@ def _threshold(cells: Cells, index: int, log2_eps: float, replicates: Floats) ->
         reason = "below_range"
     if reason is not None:
         return Threshold(interval=None, reason=reason)
-    low, high = intervals.t_interval(np.array(log2_eps), replicates, len(cells.participants))
+    low, high = intervals.t_interval(np.array(log2_eps), replicates, participants_of(cells, index))
     return Threshold(
         interval=Interval(
             estimate=2**log2_eps,
@@ -202,11 +197,16 @@ def _threshold(cells: Cells, index: int, log2_eps: float, replicates: Floats) ->
     )
 
 
+def participants_of(cells: Cells, index: int) -> int:
+    """Returns how many participants saw perturbations of a source model."""
+    return int((cells.trials[:, cells.columns(index)[1:]].sum(axis=1) > 0).sum())
+
+
 def refusal(cells: Cells, index: int) -> str | None:
     """Returns why the thresholds of a source model cannot be estimated from these counts, a key of ``REASONS``."""
     columns = cells.columns(index)
     yes, trials = cells.yes[:, columns].sum(axis=0), cells.trials[:, columns].sum(axis=0)
-    if (cells.trials[:, columns[1:]].sum(axis=1) > 0).sum() < MIN_PARTICIPANTS:
+    if participants_of(cells, index) < MIN_PARTICIPANTS:
         return "too_few_participants"
     if trials[0] == 0:
         return "no_noise_trials"

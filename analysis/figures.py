@@ -183,7 +183,7 @@ def _points(axes: Axes, points: list[Any], smallest: float, shift: float, colour
     y = [value["estimate"] for _, value, _ in points]
     error = [[v["estimate"] - v["low"] for _, v, _ in points], [v["high"] - v["estimate"] for _, v, _ in points]]
     axes.errorbar(x, y, yerr=np.maximum(error, 0), color=colour, linewidth=1.1, linestyle="none", zorder=3)
-    sizes = [float(np.clip(4 * np.sqrt(n), 14, 110)) for _, _, n in points]
+    sizes = [float(np.clip(4 * np.sqrt(n), 26, 110)) for _, _, n in points]
     axes.scatter(x, y, s=sizes, color=colour, marker=marker, edgecolors="white", linewidths=0.7, zorder=4)
 
 

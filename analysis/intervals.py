@@ -16,6 +16,7 @@ from core import rng
 LEVEL = 0.95
 TAIL = (1 - LEVEL) / 2
 CHUNK = 250
+NORMAL = float(norm.ppf(1 - TAIL))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +32,9 @@ class Interval:
         return (self.low is None or self.low <= value) and (self.high is None or value <= self.high)
 
 
-def wilson(successes: Floats, trials: Floats) -> tuple[Floats, Floats]:
+def wilson(successes: Floats, trials: Floats, quantile: float = NORMAL) -> tuple[Floats, Floats]:
     """Returns the bounds of Wilson's interval of proportions; (0, 1) where there are no trials."""
-    z = norm.ppf(1 - TAIL)
+    z = quantile
     n = np.maximum(trials, TAIL)
     p = np.clip(successes / n, 0, 1)
     centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
@@ -46,11 +47,16 @@ def clustered_wilson(yes: Floats, trials: Floats) -> tuple[Floats, Floats]:
     """Returns Wilson bounds [L] of pooled proportions of participants' answers, counts [P, L].
 
     The number of trials is divided by the design effect, the variance between participants' contributions over the
-    binomial variance, where that is above 1.
+    binomial variance, where that is above 1, and the quantile is that of t with P − 1 degrees of freedom.
     """
     k, n = yes.sum(axis=0), trials.sum(axis=0)
     effective = n / design_effect(yes, trials)
-    return wilson(k / np.maximum(n, 1) * effective, effective)
+    return wilson(k / np.maximum(n, 1) * effective, effective, t_quantile(len(yes)))
+
+
+def t_quantile(participants: int) -> float:
+    """Returns the 97.5 % point of t with P − 1 degrees of freedom (at least 1)."""
+    return float(student.ppf(1 - TAIL, max(participants - 1, 1)))
 
 
 def design_effect(yes: Floats, trials: Floats) -> Floats:
@@ -76,7 +82,7 @@ def participant_weights(participants: int, replicates: int, seed: int, *, progre
 
 def t_interval(estimate: Floats, replicates: Floats, participants: int) -> tuple[Floats, Floats]:
     """Returns estimate ± t(P − 1) × the standard deviation of the bootstrap replicates [B, ...]."""
-    half = student.ppf(1 - TAIL, max(participants - 1, 1)) * replicates.std(axis=0, ddof=1)
+    half = t_quantile(participants) * replicates.std(axis=0, ddof=1)
     return estimate - half, estimate + half
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import chi2
 
-from analysis.estimates import PSYCHOMETRIC, REASONS, StudyEstimates, Threshold
+from analysis.estimates import PSYCHOMETRIC, REASONS, StudyEstimates, Threshold, participants_of
 from analysis.intervals import LEVEL, Interval
 from analysis.likelihood import Floats
 from analysis.machine import machine_results
@@ -19,7 +19,8 @@ from core.runs import Evaluation
 
 SCHEMA_VERSION = 1
 METHODS = {
-    "detection_rate": "pooled answers; Wilson interval, trials divided by the participants' design effect (at least 1)",
+    "detection_rate": "pooled answers; Wilson interval with the quantile of t(P − 1) and the trials divided by the "
+    "design effect of participants",
     "d_prime": "log-linear rates against the common noise trials; estimate ± t(P − 1) × the larger of the participant-"
     "bootstrap and the binomial standard deviation",
     "eps_dprime1": "power law of d' fitted jointly over source models with shared criterion and lapse rate, maximum "
@@ -125,15 +126,15 @@ def _model(export: Export, study: StudyEstimates, index: int, evaluations: dict[
     columns = cells.columns(index)[1:]
     evaluation = evaluations.get(run_of(cells.models[index]))
     return {
-        "n_participants": int((cells.trials[:, columns].sum(axis=1) > 0).sum()),
+        "n_participants": participants_of(cells, index),
         "n_trials": int(cells.trials[:, columns].sum()),
         "by_eps": [_point(cells, study, int(column)) for column in columns],
         "false_alarms": _shared(cells, study)["false_alarms"],
         "criterion": _interval(study.shared.get("criterion")),
         "threshold": {"eps_dprime1": _threshold(study.eps_dprime1[index]), "eps50": _threshold(study.eps50[index])},
-        "power_law": {"exponent": float(study.point.power_law.exponent[0, index])},
+        "power_law": _power_law(study, index),
         "psychometric": _psychometric(cells, study, index),
-        "curve": _curve(study, index),
+        "curve": _curve(study, index, noise=bool(cells.trials[:, 0].sum())),
         "machine": None if evaluation is None else machine_results(evaluation),
     }
 
@@ -186,14 +187,20 @@ def _psychometric(cells: Cells, study: StudyEstimates, index: int) -> dict[str, 
     }
 
 
+def _power_law(study: StudyEstimates, index: int) -> dict[str, Any] | None:
+    if study.eps_dprime1[index].reason is not None:
+        return None
+    return {"exponent": float(study.point.power_law.exponent[0, index])}
+
+
 def _goodness(deviance: float, df: int) -> dict[str, Any]:
     p = float(chi2.sf(deviance, df)) if df > 0 else None
     return {"deviance": deviance, "df": df, "p_chi2": p}
 
 
-def _curve(study: StudyEstimates, index: int) -> dict[str, Any]:
+def _curve(study: StudyEstimates, index: int, *, noise: bool) -> dict[str, Any]:
     band = study.bands[index]
-    triples = {"detection_rate": band.probability, "d_prime": band.d_prime}
+    triples = {"detection_rate": band.probability, "d_prime": band.d_prime if noise else None}
     curves = {
         name: None
         if triple is None

@@ -1,6 +1,6 @@
 """Measures what the report's default intervals cover: simulated studies of observers whose law is known.
 
-``python benchmarks/coverage.py [--studies 200] [--bootstrap 400]`` writes benchmarks/results/coverage.json.
+``python benchmarks/coverage.py [--studies 200] [--bootstrap 200]`` writes benchmarks/results/coverage.json.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the simulation and writes the claims."""
     parser = argparse.ArgumentParser(prog="coverage", description=__doc__.splitlines()[0])
     parser.add_argument("--studies", type=int, default=200, help="simulated studies a scenario (default: 200)")
-    parser.add_argument("--bootstrap", type=int, default=400, help="draws of participants a study (default: 400)")
+    parser.add_argument("--bootstrap", type=int, default=200, help="draws of participants a study (default: 200)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args(argv)
