@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.intervals import wilson
 from core.errors import RunError
-from core.runs import Accuracy, Evaluation, read_evaluation
+from core.runs import Accuracy, Evaluation, read_evaluation, read_run
 
 
 def evaluation_file(path: Path) -> Path:
@@ -34,6 +34,24 @@ def read_evaluations(paths: list[Path]) -> dict[str, Evaluation]:
     return evaluations
 
 
+def record_file(path: Path) -> Path | None:
+    """Returns the ``record.json`` of the run that an argument of ``--evaluations`` lies in, if there is one."""
+    record = evaluation_file(path).with_name("record.json")
+    return record if record.is_file() else None
+
+
+def read_training(paths: list[Path]) -> dict[str, dict[str, Any]]:
+    """Returns what is known of each run's training, by its name: data, pictures, epochs, seed."""
+    records = [read_run(file.parent) for file in map(record_file, paths) if file is not None]
+    return {
+        record.run: {
+            "dataset": record.dataset, "classes": len(record.classes), "height": record.height, "width": record.width,
+            "train_pictures": record.train_pictures, "epochs": record.epochs, "seed": record.seed,
+        }
+        for record in records
+    }  # fmt: skip
+
+
 def accuracy_row(row: Accuracy) -> dict[str, Any]:
     """Returns one point of a robustness curve with its Wilson interval, computed again from the counts."""
     low, high = wilson(np.array(float(row.correct)), np.array(float(row.pictures)))
@@ -43,7 +61,7 @@ def accuracy_row(row: Accuracy) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def machine_results(evaluation: Evaluation) -> dict[str, Any]:
+def machine_results(evaluation: Evaluation, training: dict[str, Any] | None) -> dict[str, Any]:
     """Returns clean and robust accuracy of a run, by attack, region and ε, as in results.json.
 
     Raises:
@@ -63,6 +81,7 @@ def machine_results(evaluation: Evaluation) -> dict[str, Any]:
         "pictures": max(row["pictures"] for row in rows),
         "clean_accuracy": {key: clean[0][key] for key in ("pictures", "correct", "accuracy", "low", "high")},
         "robust_accuracy": [row for row in rows if row["eps"] > 0],
+        "training": training,
         "dataset_fingerprint": evaluation.dataset_fingerprint,
         "weights_sha256": evaluation.weights_sha256,
     }

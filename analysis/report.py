@@ -20,7 +20,7 @@ if __name__ == "__main__":
 
 from analysis.estimates import estimate
 from analysis.figures import draw_all
-from analysis.machine import evaluation_file, read_evaluations
+from analysis.machine import evaluation_file, read_evaluations, read_training, record_file
 from analysis.observers import read_observers
 from analysis.page import render
 from analysis.results import build_results
@@ -67,7 +67,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     evaluations = read_evaluations(arguments.evaluations)
     observers = None if arguments.observers is None else read_observers(arguments.observers)
     study = estimate(export.cells, replicates=arguments.bootstrap, seed=arguments.seed)
-    results = build_results(export, study, evaluations, observers, replicates=arguments.bootstrap, seed=arguments.seed)
+    results = build_results(
+        export, study, evaluations, observers, replicates=arguments.bootstrap, seed=arguments.seed,
+        training=read_training(arguments.evaluations),
+    )  # fmt: skip
     inputs = input_hashes(export, arguments.evaluations, arguments.observers)
     write_report(arguments.out, results, inputs)
     print(arguments.out / "index.html")
@@ -101,6 +104,8 @@ def input_hashes(export: Export, evaluations: list[Path], observers: Path | None
         digest = files.sha256_file(path)
         run = json.loads(path.read_text(encoding="utf-8"))["run"]
         hashes[f"{run}/evaluation.json"] = digest
+        if (record := record_file(path)) is not None:
+            hashes[f"{run}/record.json"] = files.sha256_file(record)
     if observers is not None:
         hashes["observers.toml"] = files.sha256_file(observers)
     return hashes

@@ -34,7 +34,7 @@ METHODS = {
 
 def build_results(
     export: Export, study: StudyEstimates, evaluations: dict[str, Evaluation], observers: Observers | None,
-    *, replicates: int, seed: int,
+    *, replicates: int, seed: int, training: dict[str, dict[str, Any]] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Returns the tree of results.json; it holds JSON types only.
 
@@ -43,7 +43,9 @@ def build_results(
         RunError: an evaluation cannot be used.
     """
     cells = export.cells
-    models = {name: _model(export, study, index, evaluations) for index, name in enumerate(cells.models)}
+    models = {
+        name: _model(export, study, index, evaluations, training or {}) for index, name in enumerate(cells.models)
+    }
     results: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "settings": _settings(replicates, seed),
@@ -121,7 +123,9 @@ def _count(cells: Cells, study: StudyEstimates, column: int) -> dict[str, Any]:
     return {"trials": trials, "yes": yes, "rate": rate, "low": low, "high": high}
 
 
-def _model(export: Export, study: StudyEstimates, index: int, evaluations: dict[str, Evaluation]) -> dict[str, Any]:
+def _model(
+    export: Export, study: StudyEstimates, index: int, evaluations: dict[str, Evaluation], training: dict[str, Any]
+) -> dict[str, Any]:
     cells = export.cells
     columns = cells.columns(index)[1:]
     evaluation = evaluations.get(run_of(cells.models[index]))
@@ -135,7 +139,7 @@ def _model(export: Export, study: StudyEstimates, index: int, evaluations: dict[
         "power_law": _power_law(study, index),
         "psychometric": _psychometric(cells, study, index),
         "curve": _curve(study, index, noise=bool(cells.trials[:, 0].sum())),
-        "machine": None if evaluation is None else machine_results(evaluation),
+        "machine": None if evaluation is None else machine_results(evaluation, training.get(evaluation.run)),
     }
 
 

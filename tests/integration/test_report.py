@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -21,6 +22,7 @@ from analysis.observers import read_observers
 from analysis.recovery import population_truth
 from analysis.trials import read_export
 from core import files
+from core.runs import RunRecord, write_record
 from tests.simulated_export import EPS, LAWS, OBSERVERS_TOML, write_evaluation, write_export
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -216,6 +218,24 @@ def test_a_report_of_ours_is_replaced_and_anything_else_is_left_alone(study, wri
         report.main(options)
     with pytest.raises(report.ExportError, match="expected no such path or an earlier report"):
         report.main([str(study / "export"), "--out", str(study)])
+
+
+def test_a_run_directory_adds_what_was_trained_on(study, tmp_path):
+    run = Path(shutil.copytree(study / "runs" / "standard", tmp_path / "standard"))
+    record = RunRecord(
+        schema_version=1, run="standard", method="standard", classes=("a", "b"), height=48, width=32,
+        dataset="photographs", dataset_fingerprint="1" * 64, train_pictures=2400, salience={}, seed=5, epochs=12, seconds=1.0, commit="",
+        dirty=False, device="cpu", threads=1, versions={},
+    )  # fmt: skip
+    write_record(run / "record.json", record)
+    options = ["--evaluations", str(run), "--bootstrap", "100", "--out", str(tmp_path / "out")]
+    assert report.main([str(study / "export"), *options]) == 0
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    found = found["source_models"]["standard"]["machine"]["training"]
+    assert (found["dataset"], found["train_pictures"], found["epochs"]) == ("photographs", 2400, 12)
+    assert "2\u202f400 pictures of photographs (2 classes" in (tmp_path / "out" / "index.html").read_text()
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["inputs"]["standard/record.json"] == files.sha256_file(run / "record.json")
 
 
 @pytest.mark.parametrize("command", [["analysis/report.py"], ["-m", "analysis.report"]])
