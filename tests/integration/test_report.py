@@ -243,8 +243,8 @@ def test_both_commands_run_without_torch_and_with_progress_on_stderr(study, tmp_
     (tmp_path / "torch.py").write_text("raise ImportError('torch is blocked')\n")
     done = subprocess.run(
         [sys.executable, *command, str(study / "export"), *QUICK, "--out", str(tmp_path / "out")],
-        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, timeout=120,
-        check=False,
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True,
+        timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{tmp_path / 'out' / 'index.html'}\n"
