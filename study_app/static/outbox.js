@@ -50,6 +50,7 @@ export class Outbox {
     const transaction = this.store.transaction("answers", "readwrite", { durability: "strict" });
     await settled(transaction.objectStore("answers").add(entry));
     const acknowledged = new Promise((resolve) => this.waiting.set(answer.trial_index, resolve));
+    this.onCount((await this.pending()).length);
     this.send();
     return { acknowledged };
   }

@@ -6,6 +6,8 @@
 
 const { ParameterType } = jsPsychModule;
 const LONG_FRAME = 1.5; // refresh periods
+const MARGIN = 2; // device pixels of surround on the canvas, since browsers may blend a canvas' outermost pixels
+const SURROUND = "#808080"; // as in study.css
 const KEYS = { left: "f", right: "j" };
 
 const info = {
@@ -96,24 +98,27 @@ function fitCanvas(canvas, bitmap, targetCss) {
   const ratio = window.devicePixelRatio;
   const room = Math.min(targetCss, document.documentElement.clientWidth - 32);
   const scale = wholeScale(room, ratio, Math.max(bitmap.width, bitmap.height));
-  canvas.width = bitmap.width * scale;
-  canvas.height = bitmap.height * scale;
+  canvas.width = bitmap.width * scale + 2 * MARGIN;
+  canvas.height = bitmap.height * scale + 2 * MARGIN;
   canvas.style.width = `${canvas.width / ratio}px`;
   canvas.style.height = `${canvas.height / ratio}px`;
-  return { scale, device_pixel_ratio: ratio, css_px: canvas.width / ratio };
+  return { scale, device_pixel_ratio: ratio, css_px: (bitmap.width * scale) / ratio };
 }
 
-/** Moves the stage by less than a device pixel, so that canvas pixels fall onto the screen's. */
+/** Moves the canvas by less than a device pixel, so that its pixels fall onto the screen's; a transform would blur. */
 function alignToDevicePixels(canvas, ratio) {
   const box = canvas.getBoundingClientRect();
   const off = (value) => Math.round(value * ratio) / ratio - value;
-  canvas.style.transform = `translate(${off(box.left)}px, ${off(box.top)}px)`;
+  canvas.style.left = `${off(box.left)}px`;
+  canvas.style.top = `${off(box.top)}px`;
 }
 
 function paint(canvas, bitmap) {
   const context = canvas.getContext("2d", { alpha: false });
+  context.fillStyle = SURROUND;
+  context.fillRect(0, 0, canvas.width, canvas.height);
   context.imageSmoothingEnabled = false;
-  context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+  context.drawImage(bitmap, MARGIN, MARGIN, canvas.width - 2 * MARGIN, canvas.height - 2 * MARGIN);
 }
 
 /** Counts how often the page loses focus or is hidden, until it is stopped. */
@@ -207,7 +212,10 @@ class PerturbationTrial {
     const onset = await nextFrame();
 
     const frames = watchFrames(onset);
-    const answer = await firstAnswer(view, onset);
+    const answering = firstAnswer(view, onset);
+    view.root.dataset.phase = "answering";
+    const answer = await answering;
+    view.root.dataset.phase = "answered";
     const times = frames.stop();
     for (const button of view.buttons) button.disabled = true;
 

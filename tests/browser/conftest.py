@@ -1,0 +1,65 @@
+"""A real Chromium and a real server with the small study.
+
+Chromium is ``PERCEPSILON_CHROMIUM``, or ``chromium`` or ``google-chrome`` on the path. Screenshots go to
+``PERCEPSILON_SCREENSHOTS``, or to a temporary folder.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from study_app.settings import ROOT
+from tests.conftest import build_stimulus_set
+from tests.study_site import SMALL_PROTOCOL, Server, free_port, set_up
+
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+AXE = ROOT / "study_app" / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
+
+
+@pytest.fixture(scope="session")
+def axe_source() -> str:
+    assert AXE.is_file(), f"{AXE}: no such file; run npm --prefix study_app/frontend ci"
+    return AXE.read_text()
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    names = ("chromium", "google-chrome")
+    found = os.environ.get("PERCEPSILON_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    assert found, "no Chromium; set PERCEPSILON_CHROMIUM to the path of one"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def screenshots(tmp_path_factory) -> Path:
+    chosen = os.environ.get("PERCEPSILON_SCREENSHOTS")
+    folder = Path(chosen) if chosen else tmp_path_factory.mktemp("screenshots")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shown_set(tmp_path_factory) -> Path:
+    return build_stimulus_set(tmp_path_factory.mktemp("shown") / "noise", sources=14, size=32)
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory, shown_set):
+    folder = tmp_path_factory.mktemp("site")
+    (folder / "small.toml").write_text(SMALL_PROTOCOL)
+    url = f"sqlite:///{folder / 'study.sqlite'}"
+    set_up(url, shown_set, folder / "small.toml")
+    server = Server(url, free_port(), folder / "server.log").start()
+    yield server
+    server.kill()
