@@ -224,8 +224,8 @@ def test_a_run_directory_adds_what_was_trained_on(study, tmp_path):
     run = Path(shutil.copytree(study / "runs" / "standard", tmp_path / "standard"))
     record = RunRecord(
         schema_version=1, run="standard", method="standard", classes=("a", "b"), height=48, width=32,
-        dataset="photographs", dataset_fingerprint="1" * 64, train_pictures=2400, salience={}, seed=5, epochs=12, seconds=1.0, commit="",
-        dirty=False, device="cpu", threads=1, versions={},
+        dataset="photographs", dataset_fingerprint="1" * 64, train_pictures=2400, salience={}, seed=5, epochs=12,
+        seconds=1.0, commit="", dirty=False, device="cpu", threads=1, versions={},
     )  # fmt: skip
     write_record(run / "record.json", record)
     options = ["--evaluations", str(run), "--bootstrap", "100", "--out", str(tmp_path / "out")]
