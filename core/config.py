@@ -78,7 +78,9 @@ def _plain(value: Any) -> Any:
         return {name: _plain(item) for name, item in pairs if item is not None}
     if isinstance(value, Mapping):
         return {name: _plain(item) for name, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value.as_posix() if isinstance(value, Path) else value
 
 
 def _required(field: dataclasses.Field[Any]) -> bool:

@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     recipe = config.load(Recipe, arguments.recipe, arguments.set)
     run: Path = arguments.run_dir
-    if _prepare(run, recipe, resume=arguments.resume):
+    if _finished(run, recipe, resume=arguments.resume):
         print(f"{run}: finished already")
         return 0
     train(recipe, run, pick(arguments.device))
@@ -41,6 +41,7 @@ def train(recipe: Recipe, run: Path, device: torch.device) -> None:
     """Trains to the end and writes the weights last, so that a run with weights is a finished run."""
     data = datasets.load(recipe.data)
     maps = None if recipe.salience is None else salience.maps(recipe.salience, data.train.pixels).to(device)
+    files.write_text(run / "config.toml", config.dumps(recipe))
     with deterministic():
         training = Training(recipe, run, data.train.to(device), len(data.classes), maps)
         training.fit()
@@ -62,13 +63,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _prepare(run: Path, recipe: Recipe, *, resume: bool) -> bool:
-    """Writes the resolved recipe, or checks that the run there has the same; returns whether it is finished."""
-    path, wanted = run / "config.toml", config.dumps(recipe)
+def _finished(run: Path, recipe: Recipe, *, resume: bool) -> bool:
+    """Returns whether ``run`` is finished; refuses a run of another recipe, or an unfinished one without ``resume``."""
+    path = run / "config.toml"
     if not path.is_file():
-        files.write_text(path, wanted)
         return False
-    if path.read_text(encoding="utf-8") != wanted:
+    if path.read_text(encoding="utf-8") != config.dumps(recipe):
         raise RunError(f"{run}: holds a run of another recipe (see {path}); choose another --run-dir or remove it")
     if not runs.finished(run) and not resume and (run / "last").is_dir():
         raise RunError(f"{run}: holds an unfinished run; add --resume to go on with it, or remove it")

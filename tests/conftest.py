@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the nets of the tests are tiny; set before torch is imported
 
 import numpy as np
 import pytest
 import skimage.data
+from hypothesis import settings
 
 from core import files, pictures, rng
 from core.manifest import SetRecord, Stimulus, png_name, seal
+
+settings.register_profile("percepsilon", derandomize=True, deadline=None, max_examples=50)
+settings.load_profile("percepsilon")
 
 EPS = (0, 1, 2, 4, 8, 16, 32)
 RUNS = {"standard": "standard", "pgd-at": "pgd-at", "sip-at": "sip-at"}

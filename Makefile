@@ -1,0 +1,122 @@
+# make demo   the whole loop on embedded photographs, then where the report is
+# make serve  the same study in a browser
+# make test   everything that is tested; make check: style, types, who may import whom
+# CONFIG=cifar10 runs the demo on data/cifar10 instead. Nothing here is needed to use the commands themselves.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+CONFIG ?= demo
+WORK ?= $(if $(filter demo,$(CONFIG)),demo,demo-$(CONFIG))
+PORT ?= 8765
+PARTICIPANTS ?= 48
+METHODS := standard pgd-at sip-at
+RUNS := $(METHODS:%=$(WORK)/runs/%)
+OBSERVERS := study_app/observers/demo.toml
+PROTOCOL := study_app/protocols/demo.toml
+VENDOR := study_app/static/vendor/jspsych.js
+STUDY = DATABASE_URL="sqlite:///$(abspath $(WORK))/study.sqlite" $(BIN)/flask --app study_app
+export PIP_CONSTRAINT := constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup demo demo-train demo-evaluate demo-stimuli demo-study demo-report serve clean-demo test check fmt report bench chromium
+
+help: ## what can be made
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+# ---- set-up -------------------------------------------------------------------------------------------------------
+
+setup: $(VENV)/.run $(VENDOR) ## virtual environment, pinned dependencies, front-end assets
+
+$(VENV)/.run: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || \
+	  { echo "error: expected Python 3.11 to 3.13 as '$(PYTHON)'; name one with make PYTHON=python3.12 …" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet '.[train,study,report]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	$(BIN)/pip install --quiet '.[dev]'
+	@touch $@
+
+$(VENDOR): study_app/frontend/package-lock.json study_app/frontend/build.js
+	@command -v npm >/dev/null || \
+	  { echo "error: expected Node with npm for the front end, found none; install Node 18 or newer (nodejs.org, or your system's package nodejs and npm)" >&2; exit 1; }
+	npm --prefix study_app/frontend ci --no-audit --no-fund --loglevel=error
+	npm --prefix study_app/frontend run --silent build
+	@touch $@
+
+chromium: $(VENV)/.dev
+	@if [ -n "$${PERCEPSILON_CHROMIUM:-}" ] || command -v chromium chromium-browser google-chrome >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium fonts-dejavu-core >/dev/null; \
+	else $(BIN)/playwright install chromium || \
+	  { echo "error: no Chromium found; install one, or name it: PERCEPSILON_CHROMIUM=/path/to/chromium make test" >&2; exit 1; }; fi
+
+# ---- the main job, command by command (README explains each) ------------------------------------------------------
+
+demo: setup ## the whole loop: train, evaluate, stimuli, study with robots, report
+	@$(MAKE) --no-print-directory demo-report
+	@echo
+	@echo "The report:          $(WORK)/report/index.html"
+	@echo "The study, for you:  make serve$(if $(filter demo,$(CONFIG)),, CONFIG=$(CONFIG))"
+
+demo-train: $(RUNS:%=%/weights.safetensors)
+demo-evaluate: $(RUNS:%=%/evaluation.json)
+demo-stimuli: $(WORK)/stimuli/set.json
+demo-study: $(WORK)/export/dataset_description.json
+demo-report: $(WORK)/report/manifest.json
+
+$(WORK)/runs/%/weights.safetensors: core/configs/$(CONFIG)-%.toml
+	$(BIN)/python -m core.train $< --run-dir $(@D) --resume
+	@touch $@
+
+$(WORK)/runs/%/evaluation.json: $(WORK)/runs/%/weights.safetensors
+	$(BIN)/python -m core.evaluate $(@D)
+
+$(WORK)/stimuli/set.json: core/configs/$(CONFIG)-stimuli.toml $(RUNS:%=%/weights.safetensors)
+	$(BIN)/python -m core.stimuli $< --runs $(RUNS) --out $(@D)
+	@touch $@
+
+$(WORK)/export/dataset_description.json: $(WORK)/stimuli/set.json $(OBSERVERS) $(PROTOCOL)
+	$(STUDY) init-db
+	$(STUDY) register-set $(WORK)/stimuli
+	$(STUDY) register-protocol $(PROTOCOL) --set $(CONFIG)
+	@$(STUDY) serve --port $(PORT) 2>$(WORK)/server.log & server=$$!; trap "kill $$server 2>/dev/null || true" EXIT; set -x; \
+	  $(BIN)/python -m study_app.simulate --url http://127.0.0.1:$(PORT) --wait 30 --participants $(PARTICIPANTS) \
+	    --observers $(OBSERVERS) --manifest $(WORK)/stimuli --state $(WORK)/robots.jsonl
+	rm -rf $(@D)
+	$(STUDY) export $(@D)
+
+$(WORK)/report/manifest.json: $(WORK)/export/dataset_description.json $(RUNS:%=%/evaluation.json)
+	$(BIN)/python analysis/report.py $(WORK)/export --evaluations $(RUNS) --observers $(OBSERVERS) --out $(@D)
+	@touch $@
+
+serve: setup ## the demo's study in a browser, for people
+	@test -f $(WORK)/study.sqlite || { echo "error: no study in $(WORK)/ yet; run make demo first" >&2; exit 1; }
+	$(STUDY) serve --port $(PORT)
+
+clean-demo: ## forget what the demo made
+	rm -rf $(WORK)
+
+# ---- for developers -----------------------------------------------------------------------------------------------
+
+test: setup $(VENV)/.dev chromium ## the whole suite, Chromium included
+	$(BIN)/pytest
+
+check: $(VENV)/.dev ## style, types, who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fmt: $(VENV)/.dev ## format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup ## measure the claims in benchmarks/results/
+	$(BIN)/python -m benchmarks.demo
