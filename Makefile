@@ -75,8 +75,8 @@ $(WORK)/runs/%/weights.safetensors: core/configs/$(CONFIG)-%.toml
 	$(BIN)/python -m core.train $< --run-dir $(@D) --resume
 	@touch $@
 
-$(WORK)/runs/%/evaluation.json: $(WORK)/runs/%/weights.safetensors
-	$(BIN)/python -m core.evaluate $(@D)
+$(RUNS:%=%/evaluation.json) &: $(RUNS:%=%/weights.safetensors)
+	$(BIN)/python -m core.evaluate $(RUNS)
 
 $(WORK)/stimuli/set.json: core/configs/$(CONFIG)-stimuli.toml $(RUNS:%=%/weights.safetensors)
 	$(BIN)/python -m core.stimuli $< --runs $(RUNS) --out $(@D)

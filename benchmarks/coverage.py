@@ -6,12 +6,9 @@
 from __future__ import annotations
 
 import argparse
-import datetime as dt
-import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +23,13 @@ from analysis.intervals import Interval, wilson
 from analysis.observers import Criterion, ModelLaw, Observers, ResponseTime, simulate_cells
 from analysis.recovery import Truth, population_truth
 from analysis.trials import Cells
-from core import files, rng
+from benchmarks.claims import RESULTS, Claim, versions, write
+from core import rng
 from core.errors import DONE, exit_code
 
 EPS = (1, 2, 4, 8, 16, 32)
 LAWS = {"pgd-at": (5.0, 1.2), "sip-at": (3.0, 1.5), "standard": (9.0, 1.3)}
 AIM = 0.95
-RESULTS = Path(__file__).resolve().parent / "results" / "coverage.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,24 +123,21 @@ def run(scenario: Scenario, studies: int, replicates: int, seed: int) -> dict[st
     return total
 
 
-def claim(kind: str, scenario: Scenario, hits: Sequence[bool], arguments: argparse.Namespace) -> dict[str, Any]:
+def claim(kind: str, scenario: Scenario, hits: Sequence[bool], arguments: argparse.Namespace) -> Claim:
     """Returns a measured claim; it is met where the Wilson interval of the coverage reaches 95 %."""
     low, high = wilson(np.array(float(sum(hits))), np.array(float(len(hits))))
-    return {
-        "claim": f"share of default 95 % intervals of {kind} that cover the truth; {scenario.words}",
-        "value": sum(hits) / len(hits),
-        "unit": "share",
-        "aim": AIM,
-        "met": bool(high >= AIM),
-        "compared_with": None,
-        "spread": [float(low), float(high)],
-        "n": len(hits),
-        "seed": arguments.seed,
-        "command": f"python benchmarks/coverage.py --studies {arguments.studies} --bootstrap {arguments.bootstrap}",
-        "hardware": f"{platform.machine()} CPU",
-        "versions": {name: version(name) for name in ("numpy", "scipy")},
-        "date": dt.datetime.now(dt.UTC).date().isoformat(),
-    }
+    return Claim(
+        claim=f"share of default 95 % intervals of {kind} that cover the truth; {scenario.words}",
+        value=sum(hits) / len(hits),
+        unit="share",
+        aim=AIM,
+        met=bool(high >= AIM),
+        spread=(float(low), float(high)),
+        n=len(hits),
+        seed=arguments.seed,
+        command=f"python benchmarks/coverage.py --studies {arguments.studies} --bootstrap {arguments.bootstrap}",
+        versions=versions("numpy", "scipy"),
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -152,16 +146,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--studies", type=int, default=200, help="simulated studies a scenario (default: 200)")
     parser.add_argument("--bootstrap", type=int, default=200, help="draws of participants a study (default: 200)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path, default=RESULTS / "coverage.json")
     arguments = parser.parse_args(argv)
     claims = [
         claim(kind, scenario, hits, arguments)
         for scenario in SCENARIOS
         for kind, hits in run(scenario, arguments.studies, arguments.bootstrap, arguments.seed).items()
     ]
-    files.write_json(arguments.out, claims)
+    write(arguments.out, claims)
     for row in claims:
-        print(f"{row['value']:.3f} [{row['spread'][0]:.3f}, {row['spread'][1]:.3f}]  n {row['n']}  {row['claim']}")
+        low, high = row.spread or (row.value, row.value)
+        print(f"{row.value:.3f} [{low:.3f}, {high:.3f}]  n {row.n}  {row.claim}")
     return DONE
 
 

@@ -23,8 +23,8 @@ class Data:
             ``"folder"`` (``path/train/<class>/*``, ``path/test/<class>/*``; PNG or JPEG).
         path: the folder.
         size: side in pixels: of the patches, or to which a folder's pictures are resized; without it they stay as is.
-        train_per_class: at most so many training pictures of each class; without it all (photographs: 160).
-        test_per_class: at most so many test pictures of each class; without it all (photographs: 40).
+        train_per_class: at most so many training pictures of each class; without it all (photographs: 120).
+        test_per_class: at most so many test pictures of each class; without it all (photographs: 30).
     """
 
     source: Source
@@ -49,7 +49,7 @@ def load(data: Data) -> Dataset:
     """
     match data.source:
         case "photographs":
-            return cut_photographs(data.size or 48, data.train_per_class or 160, data.test_per_class or 40)
+            return cut_photographs(data.size or 48, data.train_per_class or 120, data.test_per_class or 30)
         case "folder":
             assert data.path is not None
             return read_folder(data.path, data.size, data.train_per_class, data.test_per_class)

@@ -5,11 +5,10 @@ A class is a source photograph. Training patches lie wholly in its left half, te
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import skimage
-import sklearn.datasets
 import torch
 
 from core import pictures, rng
@@ -40,15 +39,22 @@ def cut_photographs(size: int, train_per_class: int, test_per_class: int) -> Dat
 
 
 def _paths() -> list[Path]:
-    data = Path(skimage.__file__).parent / "data"
-    images = Path(sklearn.datasets.__file__).parent / "images"
-    paths = [data / name for name in _SKIMAGE] + [images / name for name in _SKLEARN]
+    skimage, sklearn = _package("skimage"), _package("sklearn")
+    paths = [skimage / "data" / name for name in _SKIMAGE] + [sklearn / "datasets" / "images" / name for name in _SKLEARN]
     for path in paths:
         if not path.is_file():
             raise DataError(
                 f"{path}: expected a photograph there, found none; install scikit-image and scikit-learn again"
             )
     return paths
+
+
+def _package(name: str) -> Path:
+    """Returns where a package lies, without the seconds of importing it."""
+    spec = find_spec(name)
+    if spec is None or spec.origin is None:
+        raise DataError(f"{name}: expected it to be installed, found none; run make setup")
+    return Path(spec.origin).parent
 
 
 def _split(name: str, classes: tuple[str, ...], photographs: list[Pixels], size: int, count: int) -> Split:
