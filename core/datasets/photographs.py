@@ -40,7 +40,8 @@ def cut_photographs(size: int, train_per_class: int, test_per_class: int) -> Dat
 
 def _paths() -> list[Path]:
     skimage, sklearn = _package("skimage"), _package("sklearn")
-    paths = [skimage / "data" / name for name in _SKIMAGE] + [sklearn / "datasets" / "images" / name for name in _SKLEARN]
+    paths = [skimage / "data" / name for name in _SKIMAGE]
+    paths += [sklearn / "datasets" / "images" / name for name in _SKLEARN]
     for path in paths:
         if not path.is_file():
             raise DataError(
