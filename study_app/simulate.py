@@ -82,16 +82,18 @@ class Robot:
         self._browser = requests.Session()
         self._browser.headers.update({"Origin": task.url, CSRF_HEADER: "1"})
 
+    def enrol(self) -> None:
+        """Gives consent, or takes up the session that is remembered."""
+        if "cookie" in (remembered := self._memory.recall(self._number)):
+            self._browser.cookies.set(COOKIE, remembered["cookie"])
+        else:
+            self._consent()
+
     def take_part(self) -> int:
         """Goes through the study, or goes on with it; returns how many answers were given now."""
-        remembered = self._memory.recall(self._number)
-        if "code" in remembered:
+        if "code" in self._memory.recall(self._number):
             return 0
         with self._browser:
-            if "cookie" in remembered:
-                self._browser.cookies.set(COOKIE, remembered["cookie"])
-            else:
-                self._consent()
             return self._answer_all()
 
     def _consent(self) -> None:
@@ -185,12 +187,16 @@ def patiently(send: Callable[[], requests.Response], task: Task) -> requests.Res
 def simulate(task: Task, *, participants: int, workers: int, memory: Memory) -> int:
     """Lets robots 0 … ``participants`` − 1 take part, ``workers`` at a time; returns the answers given now.
 
+    They enrol one after the other, so that each gets the same plan in every simulation of a new study.
+
     Raises:
         PercepsilonError: what stopped the first robot that could not finish.
     """
-    answers = 0
+    answers, robots = 0, [Robot(task, number, memory) for number in range(participants)]
+    for robot in robots:
+        robot.enrol()
     with ThreadPoolExecutor(workers) as pool:
-        running = [pool.submit(Robot(task, number, memory).take_part) for number in range(participants)]
+        running = [pool.submit(robot.take_part) for robot in robots]
         try:
             for done in tqdm(as_completed(running), total=participants, desc="robots", unit="robot"):
                 answers += done.result()

@@ -50,7 +50,7 @@ def test_the_robots_law_is_recovered(results):
     assert results["data"]["participants"] == 48
     recovery = results["recovery"]
     assert recovery["consistent"] is True
-    assert recovery["covered"] == recovery["intervals"], "with the demo's seeds every interval covers the truth"
+    assert recovery["covered"] == recovery["quantities"], "with the demo's seeds every interval covers the truth"
 
 
 def test_every_source_model_has_its_numbers(results):
@@ -64,14 +64,14 @@ def test_every_source_model_has_its_numbers(results):
         for threshold in model["threshold"].values():
             assert threshold["low"] < threshold["estimate"] < threshold["high"]
         assert model["recovery"]["eps_dprime1"]["covered"] in {True, False}
-        assert model["machine"]["clean_accuracy"]["n"] == 600
+        assert model["machine"]["clean_accuracy"]["pictures"] == 450
 
 
 def test_machines_fall_along_the_ladder_and_adversarial_training_stands_above_standard(results):
     at_8 = {}
     for name, model in results["source_models"].items():
         machine = model["machine"]
-        curve = [machine["clean_accuracy"]["estimate"], *(point["estimate"] for point in machine["robust_accuracy"])]
+        curve = [machine["clean_accuracy"]["accuracy"], *(point["accuracy"] for point in machine["robust_accuracy"])]
         assert curve == sorted(curve, reverse=True)
         assert curve[0] > curve[-1]
         at_8[name] = next(point for point in machine["robust_accuracy"] if point["eps"] == 8)
