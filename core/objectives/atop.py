@@ -1,0 +1,150 @@
+"""AToP: adversarial training on purification (Lin et al. 2024, arXiv 2401.16352)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, assert_never
+
+import torch
+from torch import nn
+
+from core.attacks.budget import uniform
+from core.attacks.pgd import Pgd, cross_entropy, pgd
+from core.errors import ConfigError
+from core.objectives.batch import Loss
+from core.purification import transforms
+from core.purification.discriminator import discriminator_hinge, judge_detached, purifier_hinge
+from core.purification.pipeline import Purification, Purified
+from core.purification.transforms import Draw
+from core.tensors import Classifier, Images, Labels, Logits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Atop:
+    """Settings of AToP.
+
+    Attributes:
+        classifier: run directory of the classifier that is protected; it is not trained.
+        purification: transform, sizes of the nets and votes.
+        attack: the inner attack.
+        attack_target: whom it attacks: ``"pipeline"``: transform, purifier and classifier together, at the very draw
+            that is then trained on; ``"classifier"``: the bare classifier, as in the published code.
+        reconstruct: what is completed and compared with itself: the ``"clean"`` picture, or the ``"adversarial"`` one.
+        adversarial_from_epoch: first epoch (from 0) with an attack and a classification term.
+        classification_weight: λ of the cross-entropy of attacked pictures; 0.05 and 0.1 are the published values.
+        gan_weight: of the term by which the discriminator judges the purifier; 0 has the effect of the published code.
+    """
+
+    method: Literal["atop"] = "atop"
+    classifier: Path
+    purification: Purification = field(default_factory=Purification)
+    attack: Pgd = field(default_factory=Pgd)
+    attack_target: Literal["pipeline", "classifier"] = "pipeline"
+    reconstruct: Literal["clean", "adversarial"] = "clean"
+    adversarial_from_epoch: int = 2
+    classification_weight: float = 0.1
+    gan_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.adversarial_from_epoch < 0:
+            raise ConfigError(f"adversarial_from_epoch: expected at least 0, got {self.adversarial_from_epoch}")
+        if self.classification_weight < 0 or self.gan_weight < 0:
+            raise ConfigError(
+                "classification_weight, gan_weight: expected at least 0, "
+                f"got {self.classification_weight}, {self.gan_weight}"
+            )
+
+
+def atop(model: Classifier, x: Images, y: Labels, objective: Atop, generator: torch.Generator, epoch: int) -> Loss:
+    """Returns the losses of purifier and discriminator, summed so that one ``backward`` gives each its own gradient.
+
+    L_G = gan_weight · (−D̄(x̂)) + ‖x̂ − x‖₁ + λ · CE(f(g(t(x'))), y)   with D̄ = the discriminator, weights detached;
+    L_D = ½ (relu(1 − D(x)) + relu(1 + D(x̂)))                          with x̂ = g(t(x)) detached.
+
+    t is drawn once a batch and picture, ‖·‖₁ is the mean over a picture's elements, x' comes from ``attack``. Before
+    ``adversarial_from_epoch`` there is no x' and λ is 0; the logits are then those of x̂.
+
+    Args:
+        model: a ``Purified``.
+        x: clean pictures, [B, 3, H, W] in [0, 1].
+        y: their classes, [B].
+        objective: settings.
+        generator: source of the transform and of the attack's random start, on the device of ``x``.
+        epoch: number of the epoch, from 0.
+
+    Raises:
+        ConfigError: ``model`` is not a ``Purified``.
+    """
+    if not isinstance(model, Purified):
+        raise ConfigError(
+            f"atop: expected a purifier in front of a classifier, got {type(model).__name__}; "
+            "make the model with core.purification.building.build"
+        )
+    drawn = transforms.draw(model.transform, x, generator)
+    if epoch < objective.adversarial_from_epoch:
+        completed, logits = _pre_trained(model, x, drawn)
+        return _loss(model, objective, x, completed, drawn, logits, y, weight=0.0)
+    attacked = attack(model, x, y, objective, drawn, generator)
+    completed = model.purify(attacked, drawn)
+    logits = model.classifier(completed)
+    if objective.reconstruct == "adversarial":
+        return _loss(model, objective, attacked, completed, drawn, logits, y, weight=objective.classification_weight)
+    completed = model.purify(x, drawn)
+    return _loss(model, objective, x, completed, drawn, logits, y, weight=objective.classification_weight)
+
+
+def attack(model: Purified, x: Images, y: Labels, objective: Atop, drawn: Draw, generator: torch.Generator) -> Images:
+    """Returns ``x`` attacked by PGD, through the whole pipeline or against the bare classifier."""
+    settings, target = objective.attack, _target(model, objective, drawn)
+    budget = uniform(settings.eps, x)
+    return pgd(target, x, y, budget, steps=settings.steps, step_size=settings.step_size, generator=generator)
+
+
+class _Held(nn.Module):
+    """The pipeline with its transform held at one draw."""
+
+    def __init__(self, pipeline: Purified, drawn: Draw) -> None:
+        super().__init__()
+        self.pipeline, self.drawn = pipeline, drawn
+
+    def forward(self, x: Images) -> Logits:
+        return self.pipeline.classify(x, self.drawn)
+
+
+def _target(model: Purified, objective: Atop, drawn: Draw) -> Classifier:
+    match objective.attack_target:
+        case "pipeline":
+            return _Held(model, drawn)
+        case "classifier":
+            return model.classifier
+        case unknown:
+            assert_never(unknown)
+
+
+def _pre_trained(model: Purified, x: Images, drawn: Draw) -> tuple[Images, Logits]:
+    completed = model.purify(x, drawn)
+    with torch.no_grad():
+        return completed, model.classifier(completed)
+
+
+def _loss(
+    model: Purified,
+    objective: Atop,
+    real: Images,
+    completed: Images,
+    drawn: Draw,
+    logits: Logits,
+    y: Labels,
+    *,
+    weight: float,
+) -> Loss:
+    covered = drawn.covered(real)
+    adversarial = purifier_hinge(judge_detached(model.discriminator, completed, covered))
+    reconstruction = (completed - real).abs().flatten(1).mean(dim=1)
+    classification = cross_entropy(logits, y)
+    discriminator = discriminator_hinge(
+        model.discriminator(real, covered), model.discriminator(completed.detach(), covered)
+    )
+    generator_loss = objective.gan_weight * adversarial + reconstruction + weight * classification
+    return Loss(per_picture=generator_loss + discriminator, logits=logits)
