@@ -2,10 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
 import torch
 from torch.nn import functional
 
+from core.errors import ConfigError
+from core.salience.scale import Common, Scale
+from core.salience.smoothing import gaussian
 from core.tensors import Images, Salience
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpectralResidual(Common):
+    """Settings of spectral residual salience, which needs neither a model nor a download."""
+
+    source: Literal["spectral-residual"] = "spectral-residual"
+    scale: Scale = "rank"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.scale == "none":
+            raise ConfigError(
+                "salience: scale: expected 'rank' or 'min-max' for spectral-residual, whose raw values have no upper "
+                "end, got 'none'"
+            )
 
 
 def spectral_residual(x: Images, smoothing: float = 1 / 16) -> Salience:
@@ -19,13 +41,4 @@ def spectral_residual(x: Images, smoothing: float = 1 / 16) -> Salience:
     log_amplitude = spectrum.abs().clamp(min=1e-8).log()
     expected = functional.avg_pool2d(functional.pad(log_amplitude, (1, 1, 1, 1), mode="circular"), 3, stride=1)
     residual = torch.polar((log_amplitude - expected).exp(), spectrum.angle())
-    return _gaussian(torch.fft.ifft2(residual).abs().square(), smoothing * min(x.shape[-2:]))
-
-
-def _gaussian(maps: Salience, sd: float) -> Salience:
-    radius = max(1, round(2.5 * sd))
-    offsets = torch.arange(-radius, radius + 1, device=maps.device, dtype=maps.dtype)
-    kernel = torch.softmax(-offsets.square() / (2 * sd**2), dim=0)
-    padded = functional.pad(maps, (radius,) * 4, mode="reflect")
-    rows = functional.conv2d(padded, kernel.view(1, 1, 1, -1))
-    return functional.conv2d(rows, kernel.view(1, 1, -1, 1))
+    return gaussian(torch.fft.ifft2(residual).abs().square(), smoothing * min(x.shape[-2:]))
