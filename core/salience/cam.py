@@ -137,9 +137,15 @@ def _first_projection(matrices: Tensor) -> Tensor:
     """Returns uᵀA of each A = UΣVᵀ, which is σ₁v₁ᵀ, by the smaller of the two Gram matrices."""
     transposed = matrices.transpose(1, 2)
     if matrices.shape[1] < matrices.shape[2]:
-        return torch.linalg.eigh(matrices @ transposed).eigenvectors[:, None, :, -1] @ matrices
-    values, vectors = torch.linalg.eigh(transposed @ matrices)
-    return vectors[:, None, :, -1] * values[:, -1, None, None].clamp(min=0).sqrt()
+        return _last_eigen(matrices @ transposed)[1] @ matrices
+    values, vectors = _last_eigen(transposed @ matrices)
+    return vectors * values.clamp(min=0).sqrt()
+
+
+def _last_eigen(symmetric: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the largest eigenvalue of each matrix, [B, 1, 1], and its unit eigenvector, [B, 1, n]."""
+    values, vectors = torch.linalg.eigh(symmetric)
+    return values[:, -1, None, None], vectors[:, None, :, -1]
 
 
 def _explained(model: Classifier) -> _Explained:

@@ -100,7 +100,7 @@ def _sha256(split: Split) -> str:
     digest = hashlib.sha256(f"{tuple(split.pixels.shape)}\n".encode())
     digest.update("\n".join(split.ids).encode())
     digest.update(split.labels.cpu().numpy().tobytes())
-    digest.update(np.ascontiguousarray(split.pixels.cpu().numpy()))
+    digest.update(np.ascontiguousarray(split.pixels.cpu().numpy()).data)
     return digest.hexdigest()
 
 

@@ -100,7 +100,7 @@ def read_grey(file: Path, shown: Size, original: Size | None, resize: Resize) ->
     if image.size == shown:
         return np.asarray(image)
     filters = {"bilinear": Image.Resampling.BILINEAR, "nearest": Image.Resampling.NEAREST}
-    return np.asarray(image.resize(shown, filters[resize], box=box))
+    return np.asarray(image.crop(box).resize(shown, filters[resize]))
 
 
 def _open_grey(file: Path) -> Image.Image:
