@@ -17,7 +17,7 @@ from core.purification import transforms
 from core.purification.discriminator import discriminator_hinge, judge_detached, purifier_hinge
 from core.purification.pipeline import Purification, Purified
 from core.purification.transforms import Draw
-from core.tensors import Classifier, Images, Labels, Logits
+from core.tensors import Classifier, Images, Labels, Logits, PerPicture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,8 @@ class Atop:
         reconstruct: what is completed and compared with itself: the ``"clean"`` picture, or the ``"adversarial"`` one.
         adversarial_from_epoch: first epoch (from 0) with an attack and a classification term.
         classification_weight: λ of the cross-entropy of attacked pictures; 0.05 and 0.1 are the published values.
-        gan_weight: of the term by which the discriminator judges the purifier; 0 has the effect of the published code.
+        gan_weight: of the term by which the discriminator judges the purifier; 0 has the effect of the published code,
+            1 is what it says, at which a purifier that starts from nothing collapses to a constant.
     """
 
     method: Literal["atop"] = "atop"
@@ -44,7 +45,7 @@ class Atop:
     reconstruct: Literal["clean", "adversarial"] = "clean"
     adversarial_from_epoch: int = 2
     classification_weight: float = 0.1
-    gan_weight: float = 1.0
+    gan_weight: float = 0.01
 
     def __post_init__(self) -> None:
         if self.adversarial_from_epoch < 0:
@@ -83,15 +84,36 @@ def atop(model: Classifier, x: Images, y: Labels, objective: Atop, generator: to
         )
     drawn = transforms.draw(model.transform, x, generator)
     if epoch < objective.adversarial_from_epoch:
-        completed, logits = _pre_trained(model, x, drawn)
-        return _loss(model, objective, x, completed, drawn, logits, y, weight=0.0)
+        completed = model.purify(x, drawn)
+        with torch.no_grad():
+            logits = model.classifier(completed)
+        return _loss(terms(model, x, completed, drawn, logits, y), objective.gan_weight, 0.0, logits)
     attacked = attack(model, x, y, objective, drawn, generator)
     completed = model.purify(attacked, drawn)
     logits = model.classifier(completed)
     if objective.reconstruct == "adversarial":
-        return _loss(model, objective, attacked, completed, drawn, logits, y, weight=objective.classification_weight)
-    completed = model.purify(x, drawn)
-    return _loss(model, objective, x, completed, drawn, logits, y, weight=objective.classification_weight)
+        parts = terms(model, attacked, completed, drawn, logits, y)
+    else:
+        parts = terms(model, x, model.purify(x, drawn), drawn, logits, y)
+    return _loss(parts, objective.gan_weight, objective.classification_weight, logits)
+
+
+def terms(
+    model: Purified, real: Images, completed: Images, drawn: Draw, logits: Logits, y: Labels
+) -> dict[str, PerPicture]:
+    """Returns the terms of the loss for each picture: gan, reconstruction, classification, discriminator.
+
+    The first three have gradients for the purifier and none for the discriminator, the last one the reverse.
+    """
+    covered = drawn.covered(real)
+    return {
+        "gan": purifier_hinge(judge_detached(model.discriminator, completed, covered)),
+        "reconstruction": (completed - real).abs().flatten(1).mean(dim=1),
+        "classification": cross_entropy(logits, y),
+        "discriminator": discriminator_hinge(
+            model.discriminator(real, covered), model.discriminator(completed.detach(), covered)
+        ),
+    }
 
 
 def attack(model: Purified, x: Images, y: Labels, objective: Atop, drawn: Draw, generator: torch.Generator) -> Images:
@@ -122,29 +144,6 @@ def _target(model: Purified, objective: Atop, drawn: Draw) -> Classifier:
             assert_never(unknown)
 
 
-def _pre_trained(model: Purified, x: Images, drawn: Draw) -> tuple[Images, Logits]:
-    completed = model.purify(x, drawn)
-    with torch.no_grad():
-        return completed, model.classifier(completed)
-
-
-def _loss(
-    model: Purified,
-    objective: Atop,
-    real: Images,
-    completed: Images,
-    drawn: Draw,
-    logits: Logits,
-    y: Labels,
-    *,
-    weight: float,
-) -> Loss:
-    covered = drawn.covered(real)
-    adversarial = purifier_hinge(judge_detached(model.discriminator, completed, covered))
-    reconstruction = (completed - real).abs().flatten(1).mean(dim=1)
-    classification = cross_entropy(logits, y)
-    discriminator = discriminator_hinge(
-        model.discriminator(real, covered), model.discriminator(completed.detach(), covered)
-    )
-    generator_loss = objective.gan_weight * adversarial + reconstruction + weight * classification
-    return Loss(per_picture=generator_loss + discriminator, logits=logits)
+def _loss(parts: dict[str, PerPicture], gan_weight: float, classification_weight: float, logits: Logits) -> Loss:
+    purifier = gan_weight * parts["gan"] + parts["reconstruction"] + classification_weight * parts["classification"]
+    return Loss(per_picture=purifier + parts["discriminator"], logits=logits)

@@ -33,7 +33,7 @@ class Discriminator(nn.Module):
 
     def forward(self, x: Images, mask: Salience) -> Verdicts:
         """Returns a verdict on each patch of pictures in [0, 1] whose completed pixels ``mask`` marks with 1."""
-        verdicts: Verdicts = self.patches(torch.cat([x, mask], dim=1)).float()
+        verdicts: Verdicts = self.patches(torch.cat([x, mask], dim=1)).to(x.dtype)
         return verdicts
 
 

@@ -85,7 +85,7 @@ class Purified(nn.Module):
         logits = [self.classify(x, drawn) for drawn in self._draws(x)]
         if len(logits) == 1:
             return logits[0]
-        probabilities = torch.stack([vote.float().log_softmax(dim=1) for vote in logits])
+        probabilities = torch.stack([vote.to(x.dtype).log_softmax(dim=1) for vote in logits])
         return probabilities.logsumexp(dim=0) - math.log(len(logits))
 
     def purify(self, x: Images, drawn: Draw) -> Images:

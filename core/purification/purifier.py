@@ -53,7 +53,7 @@ class Purifier(nn.Module):
         half = self.at_half(full)
         up = self.to_half(torch.cat([_doubled(self.at_quarter(half), half), half], dim=1))
         up = self.to_full(torch.cat([_doubled(up, full), full], dim=1))
-        return torch.sigmoid(self.picture(torch.cat([up, x], dim=1)).float())
+        return torch.sigmoid(self.picture(torch.cat([up, x], dim=1)).to(x.dtype))
 
 
 def _doubled(x: Tensor, like: Tensor) -> Tensor:
