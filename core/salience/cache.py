@@ -45,17 +45,27 @@ def inputs_sha256(inputs: Mapping[str, Any]) -> str:
 
 
 def write(path: Path, inputs: Mapping[str, Any], stored: Stored) -> None:
-    """Writes maps and manifest as a folder that is whole or absent; takes the place of one that is there."""
-    with files.atomic_directory(path, replace=True) as temporary:
-        with files.atomic_path(temporary / "maps.npz") as target, target.open("wb") as file:
-            np.savez_compressed(file, levels=stored.levels.cpu().numpy(), annotated=stored.annotated.cpu().numpy())
-        manifest = {
-            "schema_version": SCHEMA_VERSION,
-            "inputs": dict(inputs),
-            "threshold_rule": THRESHOLD_RULE,
-            "maps_sha256": files.sha256_file(temporary / "maps.npz"),
-        }
-        files.write_json(temporary / "manifest.json", manifest)
+    """Writes maps, then the manifest that makes them valid; the same maps give the same bytes, whoever writes them.
+
+    Maps that cannot be kept, for want of disk or rights, are a warning in the log, no more: they can be made again.
+    """
+    try:
+        with files.atomic_path(path / "maps.npz") as temporary:
+            with temporary.open("wb") as file:
+                np.savez_compressed(file, levels=stored.levels.numpy(), annotated=stored.annotated.numpy())
+            sha256 = files.sha256_file(temporary)
+        files.write_json(path / "manifest.json", _manifest(inputs, sha256))
+    except OSError as error:
+        _log.warning("%s: these salience maps could not be kept, so they will be made again: %s", path, error)
+
+
+def _manifest(inputs: Mapping[str, Any], maps_sha256: str) -> dict[str, Any]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "inputs": dict(inputs),
+        "threshold_rule": THRESHOLD_RULE,
+        "maps_sha256": maps_sha256,
+    }
 
 
 def read(path: Path, inputs: Mapping[str, Any], shape: tuple[int, int, int]) -> Stored | None:
@@ -66,7 +76,7 @@ def read(path: Path, inputs: Mapping[str, Any], shape: tuple[int, int, int]) -> 
         inputs: what the maps must have been made of.
         shape: number, height and width of the maps.
     """
-    if not path.is_dir():
+    if not (path / "maps.npz").exists():
         return None
     try:
         return _read(path, inputs, shape)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -65,7 +65,6 @@ class EigenCam(Common):
     upsampling: Upsampling = "bilinear"
 
 
-@runtime_checkable
 class _Explained(Protocol):
     def features(self, x: Images) -> Tensor: ...
 
@@ -149,12 +148,13 @@ def _last_eigen(symmetric: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _explained(model: Classifier) -> _Explained:
-    if not isinstance(model, _Explained):
+    methods = (getattr(model, name, None) for name in ("features", "classify"))
+    if not all(map(callable, methods)):
         raise ConfigError(
             f"class-activation map: expected a classifier with features(x) and classify(features), got "
             f"{type(model).__name__}, which has no feature grid; use gradient-top-k"
         )
-    return model
+    return cast("_Explained", model)
 
 
 def _activation(model: Classifier, x: Images) -> Tensor:

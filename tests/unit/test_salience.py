@@ -175,6 +175,15 @@ def test_eigen_cam_shows_the_pattern_that_all_channels_share_whatever_their_sign
     assert torch.allclose(maps, by_hand([1.0], x[:, :1]), atol=1e-3)
 
 
+def test_the_feature_grid_may_be_a_submodule():
+    model, x = Net().eval(), images()
+    expected = grad_cam(model, x)
+    with_submodule = nn.Module()
+    with_submodule.features = nn.Sequential(model.normalise, model.convolution, model.norm, nn.ReLU(), nn.AvgPool2d(2))
+    with_submodule.classify = model.classify
+    assert torch.equal(grad_cam(with_submodule, x), expected)
+
+
 def test_a_model_without_a_feature_grid_is_refused():
     with pytest.raises(ConfigError, match=r"expected a classifier with features.*got Flatten.*use gradient-top-k"):
         grad_cam(nn.Flatten(), images())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -214,6 +215,36 @@ def test_a_damaged_cache_is_said_and_made_again(tmp_path, caplog, damage):
     caplog.clear()
     salience.load(RandomArea(), split, training=True, cache=tmp_path)
     assert not caplog.text
+
+
+def test_maps_that_cannot_be_kept_are_used_all_the_same(tmp_path, caplog):
+    (tmp_path / "file").write_text("in the way")
+    maps = salience.load(RandomArea(), split_of(), training=True, cache=tmp_path / "file")
+    assert torch.equal(maps.levels, salience.load(RandomArea(), split_of(), training=True).levels)
+    assert "could not be kept, so they will be made again" in caplog.text
+
+
+def test_several_processes_may_keep_the_same_maps_at_once(tmp_path, caplog):
+    split = split_of()
+    alone = salience.load(RandomArea(), split, training=True)
+    with ThreadPoolExecutor(4) as pool:
+        together = pool.map(lambda _: salience.load(RandomArea(), split, training=True, cache=tmp_path), range(12))
+    assert all(torch.equal(maps.levels, alone.levels) for maps in together)
+    (folder,) = tmp_path.iterdir()
+    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "maps.npz"]
+    caplog.clear()
+    assert torch.equal(salience.load(RandomArea(), split, training=True, cache=tmp_path).levels, alone.levels)
+    assert not caplog.text
+
+
+def test_the_same_maps_are_kept_as_the_same_bytes(tmp_path):
+    for root in (tmp_path / "first", tmp_path / "second"):
+        salience.load(RandomArea(), split_of(), training=True, cache=root)
+    first, second = (
+        sorted(path for path in root.rglob("*.*") if path.is_file()) for root in sorted(tmp_path.iterdir())
+    )
+    assert len(first) == 2
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 
 # ---- settings ------------------------------------------------------------------------------------------------------
