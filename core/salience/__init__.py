@@ -71,6 +71,7 @@ def load(
     load_classifier: LoadClassifier | None = None,
     originals: Mapping[str, Size] | None = None,
     cache: Path | None = None,
+    device: torch.device | None = None,
     batch_size: int = 128,
 ) -> Maps:
     """Returns a map for each picture of ``split``, on its device: cached ones if they are of the same inputs.
@@ -85,6 +86,7 @@ def load(
         load_classifier: how to load the classifier of a finished run on a device; for the sources that need one.
         originals: (width, height) of the pictures' files by source_id, where they were resized; for maps in files.
         cache: folder in which maps are kept, in a folder of their own for each set of inputs.
+        device: where to compute; without it where the pictures lie.
         batch_size: pictures at once.
 
     Raises:
@@ -94,8 +96,9 @@ def load(
     """
     if not len(split):
         raise ConfigError("salience: expected pictures, got none")
-    making = prepare(source, split, seed, load_classifier, originals or {})
-    stored = _stored(source, split, making, cache, batch_size)
+    device = device or split.pixels.device
+    making = prepare(source, split, seed, device, load_classifier, originals or {})
+    stored = _stored(source, split, making, cache, device, batch_size)
     taken = torch.zeros(len(split), dtype=torch.bool)
     if training:
         taken = unannotated_rows(split.ids, source.unannotated, seed)
@@ -110,8 +113,8 @@ def load(
         blank=int((annotated & (levels.amax(dim=(1, 2, 3)) == 0)).sum()),
         inputs=making.inputs,
     )
-    device = split.pixels.device
-    return Maps(levels=levels.to(device), annotated=annotated.to(device), record=record)
+    home = split.pixels.device
+    return Maps(levels=levels.to(home), annotated=annotated.to(home), record=record)
 
 
 def maps(source: Source, pixels: Bytes, batch_size: int = 512) -> Salience:
@@ -121,23 +124,25 @@ def maps(source: Source, pixels: Bytes, batch_size: int = 512) -> Salience:
     return load(source, split, training=False, batch_size=batch_size).values()
 
 
-def _stored(source: Source, split: Split, making: Making, cache: Path | None, batch_size: int) -> Stored:
+def _stored(
+    source: Source, split: Split, making: Making, cache: Path | None, device: torch.device, batch_size: int
+) -> Stored:
     if cache is None:
-        return _made(source, split, making, batch_size)
+        return _made(source, split, making, device, batch_size)
     folder = stored_maps.folder(cache, making.inputs)
     height, width = split.pixels.shape[2:]
     if (found := stored_maps.read(folder, making.inputs, (len(split), height, width))) is not None:
         return found
-    made = _made(source, split, making, batch_size)
+    made = _made(source, split, making, device, batch_size)
     stored_maps.write(folder, making.inputs, made)
     return made
 
 
-def _made(source: Source, split: Split, making: Making, batch_size: int) -> Stored:
+def _made(source: Source, split: Split, making: Making, device: torch.device, batch_size: int) -> Stored:
     of_batch, levels = making.start(), []
     with progress.bar(f"salience {source.source}", len(split), "pictures", shown=len(split) > batch_size) as bar:
         for start in range(0, len(split), batch_size):
-            pictures = part(split, slice(start, start + batch_size))
+            pictures = part(split, slice(start, start + batch_size)).to(device)
             levels.append(scaled(of_batch(pictures), source.scale).mul(255).round().to(torch.uint8).cpu())
             bar.update(len(pictures))
     return Stored(levels=torch.cat(levels) * making.annotated[:, None, None, None], annotated=making.annotated)

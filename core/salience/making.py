@@ -50,7 +50,12 @@ class Making:
 
 
 def prepare(
-    source: Source, split: Split, seed: int, load_classifier: LoadClassifier | None, originals: Mapping[str, Size]
+    source: Source,
+    split: Split,
+    seed: int,
+    device: torch.device,
+    load_classifier: LoadClassifier | None,
+    originals: Mapping[str, Size],
 ) -> Making:
     """Returns the making of the maps of ``split``; reads and checks what they come from, but makes none yet.
 
@@ -77,7 +82,7 @@ def prepare(
             )
         case GradCam() | LayerCam() | EigenCam() | GradientTopK():
             inputs["weights_sha256"] = _weights_sha256(source, split)
-            return Making(inputs=inputs, annotated=everyone, start=lambda: _explaining(source, split, load_classifier))
+            return Making(inputs=inputs, annotated=everyone, start=lambda: _explaining(source, device, load_classifier))
         case Masks() | Boxes() | Annotations():
             return _of_files(source, split, originals, inputs)
         case unknown:
@@ -125,13 +130,13 @@ def _weights_sha256(source: OfRun, split: Split) -> str:
     return files.sha256_file(weights)
 
 
-def _explaining(source: OfRun, split: Split, load_classifier: LoadClassifier | None) -> MapsOfBatch:
+def _explaining(source: OfRun, device: torch.device, load_classifier: LoadClassifier | None) -> MapsOfBatch:
     if load_classifier is None:
         raise ConfigError(
             f"salience: {source.source} needs the classifier of a run, and got no way to load it; pass "
             "load_classifier=core.checkpoints.load_classifier"
         )
-    model = load_classifier(source.run, split.pixels.device)
+    model = load_classifier(source.run, device)
     return lambda pictures: _explained(source, model, pictures)
 
 
