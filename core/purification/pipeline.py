@@ -131,6 +131,16 @@ class Purified(nn.Module):
             yield transforms.draw(self.transform, x, source, shared=self._fixed)
 
 
+def reseed(model: Classifier, seed: int) -> None:
+    """Begins the random numbers of every ``Purified`` in ``model`` anew; other models have none.
+
+    For whoever measures a model and must get the same numbers however often it was called before.
+    """
+    for module in model.modules():
+        if isinstance(module, Purified):
+            module.reseed(seed)
+
+
 def compose(purification: Purification, classifier: Classifier, seed: int) -> Purified:
     """Returns ``classifier`` behind a new purifier on the CPU, weights drawn from (seed, "purification") alone."""
     with torch.random.fork_rng(devices=[]):

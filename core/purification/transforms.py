@@ -123,10 +123,10 @@ def block_sides(transform: Transform, height: int, width: int) -> tuple[int, int
 def _masks(transform: Transform, x: Images, pictures: int, generator: torch.Generator) -> Masks:
     rows, columns = block_sides(transform, x.shape[-2], x.shape[-1])
     places = torch.rand(pictures, transform.grid**2, generator=generator, device=x.device)
-    chosen = places.argsort(dim=1, stable=True)[:, : transform.parts * transform.blocks]
-    chosen = chosen.view(pictures, transform.parts, transform.blocks).transpose(0, 1)
-    blocks = x.new_zeros(transform.parts, pictures, transform.grid**2).scatter(2, chosen, 1.0)
-    grid = blocks.view(transform.parts, pictures, 1, transform.grid, transform.grid)
+    ranks = places.argsort(dim=1, stable=True).argsort(dim=1)
+    numbers = torch.arange(transform.parts, device=x.device)[:, None, None]
+    missing = (ranks // transform.blocks == numbers).to(x.dtype)
+    grid = missing.view(transform.parts, pictures, 1, transform.grid, transform.grid)
     masks: Masks = grid.repeat_interleave(rows, dim=3).repeat_interleave(columns, dim=4)
     return masks
 

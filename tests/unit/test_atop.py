@@ -229,6 +229,20 @@ def test_the_adversarial_picture_can_be_what_is_reconstructed():
     assert not torch.allclose(got, clean.per_picture)
 
 
+def test_half_precision_changes_a_loss_by_little_and_layout_by_less():
+    def loss(model, x):
+        return atop(model, x, torch.arange(4), settings(attack_target="classifier"), generator("cpu", 8), 0)
+
+    expected = loss(pipeline().train(), pictures()).per_picture
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        halved = loss(pipeline().train(), pictures()).per_picture
+    assert halved.dtype == torch.float32
+    torch.testing.assert_close(halved, expected, atol=0.01, rtol=0.01)
+    swapped = pipeline().train().to(memory_format=torch.channels_last)
+    got = loss(swapped, pictures().contiguous(memory_format=torch.channels_last)).per_picture
+    torch.testing.assert_close(got, expected, atol=1e-4, rtol=1e-4)
+
+
 def test_another_model_is_refused():
     with pytest.raises(ConfigError, match="atop: expected a purifier in front of a classifier, got SmallNet"):
         atop(networks.build(Network(width=4), 5, 1), pictures(), torch.arange(4), settings(), generator("cpu", 1), 0)

@@ -11,7 +11,7 @@ from core.errors import ConfigError
 from core.networks import Network
 from core.purification import transforms
 from core.purification.discriminator import discriminator_hinge, judge_detached, purifier_hinge
-from core.purification.pipeline import Purification, compose
+from core.purification.pipeline import Purification, compose, reseed
 from core.purification.purifier import Purifier
 from core.purification.transforms import Transform
 from core.tensors import generator
@@ -178,6 +178,30 @@ def test_calls_differ_and_reseeding_repeats_them(kind):
     assert not torch.equal(first, second)
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def test_any_model_can_be_reseeded_wherever_the_purifier_is():
+    x, wrapped = pictures(), torch.nn.Sequential(pipeline())
+    reseed(networks.build(Network(width=4), 5, 1), 7)
+    with torch.no_grad():
+        reseed(wrapped, 7)
+        first, second = wrapped(x), wrapped(x)
+        reseed(wrapped, 7)
+        assert torch.equal(wrapped(x), first)
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_neither_layout_nor_half_precision_changes_the_pipeline(kind):
+    model, x = pipeline(kind, votes=2).eval().fixed(1), pictures()
+    with torch.no_grad():
+        expected = model(x)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            halved = model(x)
+        model.to(memory_format=torch.channels_last)
+        torch.testing.assert_close(model(x.contiguous(memory_format=torch.channels_last)), expected)
+    assert halved.dtype == torch.float32
+    torch.testing.assert_close(halved, expected, atol=0.02, rtol=0.02)
 
 
 @pytest.mark.parametrize("kind", KINDS)
