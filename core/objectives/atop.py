@@ -12,7 +12,7 @@ from torch import nn
 from core.attacks.budget import uniform
 from core.attacks.pgd import Pgd, cross_entropy, pgd
 from core.errors import ConfigError
-from core.objectives.batch import Loss
+from core.objectives.batch import Batch, Loss
 from core.purification import transforms
 from core.purification.discriminator import discriminator_hinge, judge_detached, purifier_hinge
 from core.purification.pipeline import Purification, Purified
@@ -57,22 +57,16 @@ class Atop:
             )
 
 
-def atop(model: Classifier, x: Images, y: Labels, objective: Atop, generator: torch.Generator, epoch: int) -> Loss:
+def atop(model: Classifier, batch: Batch, objective: Atop) -> Loss:
     """Returns the losses of purifier and discriminator, summed so that one ``backward`` gives each its own gradient.
 
     L_G = gan_weight · (−D̄(x̂)) + ‖x̂ − x‖₁ + λ · CE(f(g(t(x'))), y)   with D̄ = the discriminator, weights detached;
     L_D = ½ (relu(1 − D(x)) + relu(1 + D(x̂)))                          with x̂ = g(t(x)) detached.
 
-    t is drawn once a batch and picture, ‖·‖₁ is the mean over a picture's elements, x' comes from ``attack``. Before
-    ``adversarial_from_epoch`` there is no x' and λ is 0; the logits are then those of x̂.
-
-    Args:
-        model: a ``Purified``.
-        x: clean pictures, [B, 3, H, W] in [0, 1].
-        y: their classes, [B].
-        objective: settings.
-        generator: source of the transform and of the attack's random start, on the device of ``x``.
-        epoch: number of the epoch, from 0.
+    Source: Lin et al. 2024 (arXiv 2401.16352), section 4; departures from the published code are in docs/methods.md.
+    t is drawn once for each picture of the batch, ‖·‖₁ is the mean over a picture's elements, x' comes from ``attack``.
+    Before ``adversarial_from_epoch`` there is no x' and λ is 0; the logits are then those of x̂, else those of the
+    purified x'.
 
     Raises:
         ConfigError: ``model`` is not a ``Purified``.
@@ -82,13 +76,14 @@ def atop(model: Classifier, x: Images, y: Labels, objective: Atop, generator: to
             f"atop: expected a purifier in front of a classifier, got {type(model).__name__}; "
             "make the model with core.purification.building.build"
         )
-    drawn = transforms.draw(model.transform, x, generator)
-    if epoch < objective.adversarial_from_epoch:
+    x, y = batch.images, batch.labels
+    drawn = transforms.draw(model.transform, x, batch.generator)
+    if batch.epoch < objective.adversarial_from_epoch:
         completed = model.purify(x, drawn)
         with torch.no_grad():
             logits = model.classifier(completed)
         return _loss(terms(model, x, completed, drawn, logits, y), objective.gan_weight, 0.0, logits)
-    attacked = attack(model, x, y, objective, drawn, generator)
+    attacked = attack(model, x, y, objective, drawn, batch.generator)
     completed = model.purify(attacked, drawn)
     logits = model.classifier(completed)
     if objective.reconstruct == "adversarial":
@@ -146,4 +141,5 @@ def _target(model: Purified, objective: Atop, drawn: Draw) -> Classifier:
 
 def _loss(parts: dict[str, PerPicture], gan_weight: float, classification_weight: float, logits: Logits) -> Loss:
     purifier = gan_weight * parts["gan"] + parts["reconstruction"] + classification_weight * parts["classification"]
-    return Loss(per_picture=purifier + parts["discriminator"], logits=logits)
+    means = {name: values.detach().mean() for name, values in parts.items()}
+    return Loss(per_picture=purifier + parts["discriminator"], logits=logits, parts=means)

@@ -16,7 +16,9 @@ from core.attacks.pgd import Pgd, pgd
 from core.devices import deterministic
 from core.errors import ConfigError
 from core.networks import Network
-from core.objectives.atop import Atop, atop, attack, terms
+from core.objectives.atop import Atop, attack, terms
+from core.objectives.atop import atop as loss_of
+from core.objectives.batch import Batch
 from core.purification import transforms
 from core.purification.building import build
 from core.purification.discriminator import discriminator_hinge
@@ -54,6 +56,11 @@ def pipeline(kind="rt2", seed=1, votes=1):
 def draw(kind="rt2", x=None, seed=1, **words):
     x = pictures() if x is None else x
     return transforms.draw(Transform(kind=kind, **words), x, generator("cpu", seed, "draw"))
+
+
+def atop(model, x, y, objective, source, epoch):
+    batch = Batch(images=x, labels=y, salience=None, generator=source, epoch=epoch)
+    return loss_of(model, batch, objective)
 
 
 def gradients(module):
@@ -213,6 +220,17 @@ def test_pre_training_has_neither_attack_nor_classification_term():
         assert torch.equal(losses(epoch), losses(epoch, classification_weight=9.0, attack_target="classifier"))
     assert (losses(2, classification_weight=9.0) > losses(2) + 1).all()
     torch.testing.assert_close(losses(2, classification_weight=0.0), losses(0))
+
+
+def test_the_parts_are_the_means_of_the_terms_and_make_up_the_loss():
+    objective = settings(gan_weight=0.5, classification_weight=0.2)
+    result = atop(pipeline().eval(), pictures(), torch.arange(4), objective, generator("cpu", 7), 0)
+    parts = result.parts
+    assert set(parts) == {"gan", "reconstruction", "classification", "discriminator"}
+    assert not any(part.requires_grad for part in parts.values())
+    whole = 0.5 * parts["gan"] + parts["reconstruction"] + 0.2 * parts["classification"] + parts["discriminator"]
+    torch.testing.assert_close(result.per_picture.mean(), whole)
+    torch.testing.assert_close(parts["classification"], functional.cross_entropy(result.logits, torch.arange(4)))
 
 
 def test_the_adversarial_picture_can_be_what_is_reconstructed():
