@@ -140,7 +140,7 @@ def _stored(
 
 def _made(source: Source, split: Split, making: Making, device: torch.device, batch_size: int) -> Stored:
     of_batch, levels = making.start(), []
-    with progress.bar(f"salience {source.source}", len(split), "pictures", shown=len(split) > batch_size) as bar:
+    with progress.bar(f"salience {source.source}", len(split), "pictures") as bar:
         for start in range(0, len(split), batch_size):
             pictures = part(split, slice(start, start + batch_size)).to(device)
             levels.append(scaled(of_batch(pictures), source.scale).mul(255).round().to(torch.uint8).cpu())

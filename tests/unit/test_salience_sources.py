@@ -180,6 +180,19 @@ def test_maps_of_other_inputs_are_made_again(tmp_path, change):
     assert len(list((tmp_path / "maps").iterdir())) == 2
 
 
+def test_another_seed_or_size_of_the_originals_is_another_input(tmp_path):
+    split, area = split_of(), RandomArea()
+    first, other = (salience.load(area, split, training=True, seed=seed, cache=tmp_path / "maps") for seed in (1, 2))
+    assert not torch.equal(first.levels, other.levels)
+    boxes = Boxes(path=tmp_path / "boxes.csv")
+    boxes.path.write_text(f"source_id,x,y,width,height\n{split.ids[0]},0,0,4,4\n")
+    areas = [
+        int((salience.load(boxes, split, training=True, originals=sizes, cache=tmp_path / "maps").levels > 0).sum())
+        for sizes in (None, {split.ids[0]: (16, 16)}, {split.ids[0]: (32, 32)}, None)
+    ]
+    assert areas == [16, 4, 1, 16]
+
+
 def half(folder):
     data = (folder / "maps.npz").read_bytes()
     (folder / "maps.npz").write_bytes(data[: len(data) // 2])
