@@ -293,3 +293,5 @@ def test_the_same_seed_gives_the_same_weights_whatever_was_drawn_before():
     torch.manual_seed(5)
     second = pipeline(seed=1).state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
+    other = pipeline(seed=2).state_dict()
+    assert not torch.equal(first["purifier.picture.weight"], other["purifier.picture.weight"])
