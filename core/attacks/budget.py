@@ -13,6 +13,8 @@ from core.tensors import Images, Limits, PerPicture, Salience
 
 Norm = Literal["linf"]
 
+_NORMAL_SD = 0.001  # of the start of TRADES and MART, in [0, 1] units
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -39,6 +41,11 @@ class Budget:
         """Returns ``x`` moved uniformly at random within the budget, and cut to [0, 1]."""
         uniform = torch.rand(x.shape, generator=generator, device=x.device, dtype=x.dtype)
         return self.project(x, x + (2 * uniform - 1) * self.eps)
+
+    def normal_start(self, x: Images, generator: torch.Generator) -> Images:
+        """Returns ``x`` moved by 0.001 · N(0, 1), and cut to the budget and to [0, 1]."""
+        normal = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+        return self.project(x, x + _NORMAL_SD * normal)
 
     def project(self, x: Images, candidate: Images) -> Images:
         """Returns the point of the budget around ``x``, within [0, 1], that is nearest to ``candidate``."""
@@ -67,3 +74,21 @@ def sparing_salient(eps: float, salience: Salience, threshold: float) -> Budget:
     Source: Redgrave & Czajka 2025 (arXiv 2501.09086); the tie side (equal may change) follows their published code.
     """
     return Budget("linf", eps * (salience <= threshold).to(salience.dtype))
+
+
+def sparing_softly(eps: float, salience: Salience) -> Budget:
+    """Returns the soft budget of SIP-AT: ``eps`` · (1 − s), so that a pixel may move the less the more salient it is.
+
+    Ours: in the published code a soft map changes the random start alone, since a positive factor before the sign of
+    the gradient has no effect.
+    """
+    return Budget("linf", eps * (1 - salience))
+
+
+def lowered(eps: float, eps_low: float, important: Tensor) -> Budget:
+    """Returns the budget of PART: ``eps`` where ``important`` (bool [B, 1 or C, H, W]), ``eps_low`` elsewhere.
+
+    Source: Zhou et al. 2024 (arXiv 2406.00685).
+    """
+    low, high = (torch.tensor(limit, device=important.device, dtype=torch.float32) for limit in (eps_low, eps))
+    return Budget("linf", torch.where(important, high, low))

@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-import torch
-
 from core.attacks.budget import Budget, uniform
-from core.attacks.pgd import Pgd, pgd
-from core.objectives.batch import Loss
-from core.objectives.standard import standard
-from core.tensors import Classifier, Images, Labels
+from core.attacks.pgd import Pgd, attacked, cross_entropy
+from core.objectives.batch import Batch, Loss
+from core.tensors import Classifier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +19,14 @@ class PgdAt:
     attack: Pgd = field(default_factory=Pgd)
 
 
-def pgd_at(model: Classifier, x: Images, y: Labels, attack: Pgd, generator: torch.Generator) -> Loss:
-    """Returns the cross-entropy on ``x`` attacked by PGD within ``attack.eps`` at every pixel."""
-    return within(model, x, y, uniform(attack.eps, x), attack, generator)
+def pgd_at(model: Classifier, batch: Batch, objective: PgdAt) -> Loss:
+    """Returns CE(f(x'), y), x' the pictures attacked by PGD within ``attack.eps`` at every pixel (eq. 2.1)."""
+    return pgd_at_within(model, batch, uniform(objective.attack.eps, batch.images), objective.attack)
 
 
-def within(model: Classifier, x: Images, y: Labels, budget: Budget, attack: Pgd, generator: torch.Generator) -> Loss:
-    """Returns the cross-entropy on ``x`` attacked by PGD within any ``budget``."""
-    adversarial = pgd(model, x, y, budget, steps=attack.steps, step_size=attack.step_size, generator=generator)
-    return standard(model, adversarial, y)
+def pgd_at_within(model: Classifier, batch: Batch, budget: Budget, attack: Pgd) -> Loss:
+    """Returns the cross-entropy on pictures attacked by PGD within any ``budget``; its part is ``robust``."""
+    adversarial = attacked(model, batch.images, batch.labels, budget, attack, batch.generator)
+    logits = model(adversarial)
+    robust = cross_entropy(logits, batch.labels)
+    return Loss(per_picture=robust, logits=logits, parts={"robust": robust.detach().mean()})

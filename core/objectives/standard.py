@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from core.attacks.pgd import cross_entropy
-from core.objectives.batch import Loss
-from core.tensors import Classifier, Images, Labels
+from core.objectives.batch import Batch, Loss
+from core.tensors import Classifier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,8 @@ class Standard:
     method: Literal["standard"] = "standard"
 
 
-def standard(model: Classifier, x: Images, y: Labels) -> Loss:
-    """Returns the cross-entropy of ``model`` on the pictures as they are."""
-    logits = model(x)
-    return Loss(per_picture=cross_entropy(logits, y), logits=logits)
+def standard(model: Classifier, batch: Batch) -> Loss:
+    """Returns the cross-entropy of ``model`` on the pictures as they are; its part is ``natural``."""
+    logits = model(batch.images)
+    natural = cross_entropy(logits, batch.labels)
+    return Loss(per_picture=natural, logits=logits, parts={"natural": natural.detach().mean()})
