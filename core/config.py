@@ -123,13 +123,19 @@ def _convert(expected: Any, value: Any, where: str) -> Any:
     if origin is Literal:
         return _choice(arguments, value, where)
     if origin in (typing.Union, types.UnionType):
-        kinds = [kind for kind in arguments if kind is not type(None)]
-        return _convert(kinds[0] if len(kinds) == 1 else _tagged(kinds, value, where), value, where)
+        return _union(arguments, value, where)
     if origin in (tuple, list):
         return _sequence(arguments[0], value, where)
     if origin is dict:
         return dict(_scalar(dict, value, where))
     return _scalar(expected, value, where)
+
+
+def _union(kinds: Sequence[Any], value: Any, where: str) -> Any:
+    if value is None and type(None) in kinds:
+        return None
+    kinds = [kind for kind in kinds if kind is not type(None)]
+    return _convert(kinds[0] if len(kinds) == 1 else _tagged(kinds, value, where), value, where)
 
 
 def _tagged(kinds: Sequence[Any], value: Any, where: str) -> Any:

@@ -43,3 +43,21 @@ def deterministic() -> Iterator[None]:
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     """Returns the context in which forward passes run in ``precision``; sums, losses and budgets stay float32."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def memory_format(*, channels_last: bool) -> torch.memory_format:
+    """Returns how pictures and weights lie in memory."""
+    return torch.channels_last if channels_last else torch.contiguous_format
+
+
+def fits(tensor: torch.Tensor, device: torch.device) -> bool:
+    """Returns whether ``tensor`` may be kept on ``device`` for good: it takes at most half of the memory free there."""
+    if device.type != "cuda":
+        return True
+    free, _ = torch.cuda.mem_get_info(device)
+    return tensor.numel() * tensor.element_size() <= free // 2
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Returns whether torch ran out of memory, on a GPU or on the CPU (whose allocator has no error of its own)."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

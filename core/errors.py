@@ -14,10 +14,17 @@ Every message says what was expected, what came, where, and what to do.
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable, Sequence
 
 DONE, REFUSED, USAGE = 0, 1, 2
+_DISK = {
+    errno.ENOSPC: "make room on the disk, then run the same command again: what was finished is kept",
+    errno.EDQUOT: "your disk quota is used up; make room, then run the same command again",
+    errno.EACCES: "you may not write there; choose another place or change its permissions",
+    errno.EROFS: "that disk is read-only; choose another place",
+}
 
 
 class PercepsilonError(Exception):
@@ -58,6 +65,11 @@ def exit_code(main: Callable[[Sequence[str] | None], int]) -> int:
         return main(None)
     except PercepsilonError as error:
         print(f"error: {error}", file=sys.stderr)
+        return REFUSED
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        print(f"error: {error.filename or 'disk'}: {error.strerror}; {_DISK[error.errno]}", file=sys.stderr)
         return REFUSED
     except KeyboardInterrupt:
         print("interrupted: what was finished is kept; the same command goes on from there", file=sys.stderr)

@@ -13,7 +13,7 @@ import pyarrow.parquet
 import torch
 from scipy.stats import binomtest
 
-from core import checkpoints, datasets, files, progress, recipe, runs
+from core import datasets, files, models, progress, recipe, runs
 from core.datasets.split import Split
 from core.devices import deterministic, pick
 from core.errors import RunError, exit_code
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def evaluate(run: Path, ladder: Ladder, device: torch.device) -> runs.Evaluation:
     """Evaluates a finished run on its test pictures and writes its card and outcomes, both whole or not at all."""
     started = time.monotonic()
-    record, model = runs.read_run(run), checkpoints.load_classifier(run, device)
+    record, model = runs.read_run(run), models.load_classifier(run, device)
     data = datasets.load(recipe.read(run).data)
     fingerprint = data.fingerprint()
     if fingerprint != record.dataset_fingerprint:

@@ -10,7 +10,7 @@ from tqdm import tqdm
 _SECONDS_BETWEEN_LINES = 15.0
 
 
-def bar(description: str, total: int, unit: str, done: int = 0) -> tqdm[NoReturn]:
+def bar(description: str, total: int, unit: str, *, done: int = 0, shown: bool = True) -> tqdm[NoReturn]:
     """Returns a bar over ``total`` units of work of which ``done`` are behind us; use as a context manager."""
     terminal = sys.stderr.isatty()
     return tqdm(
@@ -24,4 +24,5 @@ def bar(description: str, total: int, unit: str, done: int = 0) -> tqdm[NoReturn
         maxinterval=_SECONDS_BETWEEN_LINES,
         miniters=None if terminal else 1,
         file=sys.stderr,
+        disable=not shown,
     )

@@ -30,6 +30,10 @@ class RunRecord:
         dataset: name of the data source.
         dataset_fingerprint: SHA-256 over the ids, labels and pixels of the training and test pictures.
         salience: what salience maps the run used, if any: the source, and the share of pixels above the threshold.
+        best_epoch: epoch with the best held-out robust accuracy, whose weights are ``best.safetensors``; ``None``
+            without selection.
+        best_robust: that accuracy.
+        processes: how many shared the training.
     """
 
     schema_version: int
@@ -50,6 +54,9 @@ class RunRecord:
     device: str
     threads: int
     versions: dict[str, str]
+    best_epoch: int | None = None
+    best_robust: float | None = None
+    processes: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from core import checkpoints, config, datasets, files, progress, recipe, runs
+from core import config, datasets, files, models, progress, recipe, runs
 from core.datasets.split import Dataset
 from core.devices import deterministic, pick
 from core.errors import RunError, StimulusError, exit_code
@@ -34,22 +34,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def make_set(request: Request, run_paths: Sequence[Path], out: Path, device: torch.device) -> SetRecord:
     """Makes a stimulus set, verifies it from disk, and only then gives it its name."""
-    models, data = _models(run_paths, device)
+    sources_of, data = _sources(run_paths, device)
     sources = choose(data.test.to(device), len(data.classes), request)
     record = SetRecord(
         schema_version=SCHEMA_VERSION,
         name=request.name,
         seed=request.seed,
         eps=(0, *request.eps),
-        runs=tuple(model.run for model in models),
+        runs=tuple(source.run for source in sources_of),
         attack=request.attack,
         sources=len(sources),
         stimuli=0,
         manifest_sha256="",
     )
     with files.atomic_directory(out) as directory, deterministic():
-        with progress.bar("make stimuli", len(models) * len(request.eps) * len(sources), "stimuli") as bar:
-            record = seal(directory, make(directory, sources, data.classes, models, request, bar.update), record)
+        with progress.bar("make stimuli", len(sources_of) * len(request.eps) * len(sources), "stimuli") as bar:
+            record = seal(directory, make(directory, sources, data.classes, sources_of, request, bar.update), record)
         with progress.bar("verify stimuli", record.stimuli, "stimuli") as bar:
             verify_pictures(read_set(directory), bar.update)
     return record
@@ -104,20 +104,20 @@ def _keep(out: Path, request: Request, run_paths: Sequence[Path]) -> int:
     return 0
 
 
-def _models(run_paths: Sequence[Path], device: torch.device) -> tuple[list[Source], Dataset]:
+def _sources(run_paths: Sequence[Path], device: torch.device) -> tuple[list[Source], Dataset]:
     """Returns the source models and the data that they all share."""
-    models = [_source(run, device) for run in run_paths]
+    sources = [_source(run, device) for run in run_paths]
     records = [runs.read_run(run) for run in run_paths]
     for run, record in zip(run_paths, records, strict=True):
         if record.dataset_fingerprint != records[0].dataset_fingerprint:
             raise RunError(
                 f"{run}: expected the same pictures as {run_paths[0]}, got others; train both on the same data"
             )
-    return models, datasets.load(recipe.read(run_paths[0]).data)
+    return sources, datasets.load(recipe.read(run_paths[0]).data)
 
 
 def _source(run: Path, device: torch.device) -> Source:
-    model = checkpoints.load_classifier(run, device)
+    model = models.load_classifier(run, device)
     return Source(run=run.name, method=runs.read_run(run).method, model=model)
 
 

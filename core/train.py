@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import subprocess
 import sys
@@ -12,12 +13,14 @@ from pathlib import Path
 
 import torch
 
-from core import checkpoints, config, datasets, files, runs, salience
-from core.datasets.split import Dataset
-from core.devices import deterministic, pick
-from core.errors import RunError, exit_code
+from core import checkpoints, config, datasets, models, runs, salience
+from core.datasets.split import Dataset, Split, hold_out
+from core.devices import deterministic, fits, out_of_memory, pick
+from core.distributed import Group, joined, leave
+from core.errors import DONE, MachineError, RunError, exit_code
 from core.objectives.sip_at import SipAt
 from core.recipe import Recipe
+from core.salience import Maps
 from core.tensors import Salience
 from core.training import Training
 
@@ -32,21 +35,50 @@ def main(argv: Sequence[str] | None = None) -> int:
     if _finished(run, recipe, resume=arguments.resume):
         print(f"{run}: finished already")
         return 0
-    train(recipe, run, pick(arguments.device))
-    print(f"{run}: trained by {recipe.objective.method}; next: python -m core.evaluate {run}")
-    return 0
+    try:
+        with joined(pick(arguments.device)) as (group, device):
+            train(recipe, run, device, group)
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
+        raise MachineError(
+            f"{run}: out of memory with batches of {recipe.optimiser.batch_size}: {str(error).splitlines()[0]}; what "
+            "was finished is kept; train with a smaller optimiser.batch_size or network.width into another directory"
+        ) from None
+    if group.leads:
+        print(f"{run}: trained by {recipe.objective.method}; next: python -m core.evaluate {run}")
+    if group.size > 1:
+        leave(DONE)
+    return DONE
 
 
-def train(recipe: Recipe, run: Path, device: torch.device) -> None:
+def train(recipe: Recipe, run: Path, device: torch.device, group: Group | None = None) -> None:
     """Trains to the end and writes the weights last, so that a run with weights is a finished run."""
+    group = group or Group()
     data = datasets.load(recipe.data)
-    maps = None if recipe.salience is None else salience.maps(recipe.salience, data.train.pixels).to(device)
-    files.write_text(run / "config.toml", config.dumps(recipe))
+    kept, held_out = data.train, None
+    if recipe.selection is not None:
+        kept, held_out = hold_out(data.train, recipe.selection.hold_out, recipe.seed)
+    maps = _maps(recipe, kept, run)
+    if group.leads:
+        models.keep_recipes(run, recipe)
+    group.wait()
     with deterministic():
-        training = Training(recipe, run, data.train.to(device), len(data.classes), maps)
+        training = Training(
+            recipe,
+            run,
+            kept.to(device) if fits(kept.pixels, device) else kept,
+            len(data.classes),
+            None if maps is None else _near(maps.values(), device),
+            held_out=held_out,
+            device=device,
+            group=group,
+        )
         training.fit()
-    runs.write_record(run / "record.json", _record(recipe, run, data, maps, training))
-    checkpoints.save(run / "weights.safetensors", training.model.state_dict(), {"run": run.name})
+    if group.leads:
+        runs.write_record(run / "record.json", _record(recipe, run, data, maps, training))
+        checkpoints.save(run / "weights.safetensors", training.final(), {"run": run.name})
+    group.wait()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -75,7 +107,7 @@ def _finished(run: Path, recipe: Recipe, *, resume: bool) -> bool:
     return runs.finished(run)
 
 
-def _record(recipe: Recipe, run: Path, data: Dataset, maps: Salience | None, training: Training) -> runs.RunRecord:
+def _record(recipe: Recipe, run: Path, data: Dataset, maps: Maps | None, training: Training) -> runs.RunRecord:
     commit, dirty = _commit()
     return runs.RunRecord(
         schema_version=runs.SCHEMA_VERSION,
@@ -86,11 +118,14 @@ def _record(recipe: Recipe, run: Path, data: Dataset, maps: Salience | None, tra
         width=data.train.pixels.shape[3],
         dataset=data.name,
         dataset_fingerprint=data.fingerprint(),
-        train_pictures=len(data.train),
+        train_pictures=len(training.train),
         salience=_salience_record(recipe, maps),
         seed=recipe.seed,
         epochs=training.progress.epoch,
         seconds=round(training.progress.seconds, 3),
+        best_epoch=training.progress.best_epoch,
+        best_robust=training.progress.best_robust,
+        processes=training.group.size,
         commit=commit,
         dirty=dirty,
         device=_device_name(training.device),
@@ -99,11 +134,29 @@ def _record(recipe: Recipe, run: Path, data: Dataset, maps: Salience | None, tra
     )
 
 
-def _salience_record(recipe: Recipe, maps: Salience | None) -> dict[str, object]:
-    if maps is None or recipe.salience is None or not isinstance(recipe.objective, SipAt):
+def _maps(recipe: Recipe, kept: Split, run: Path) -> Maps | None:
+    """Returns the maps of the training pictures, kept in the run's ``salience/`` for a resume and for the reader."""
+    if recipe.salience is None:
+        return None
+    return salience.load(
+        recipe.salience,
+        kept,
+        training=True,
+        seed=recipe.seed,
+        load_classifier=models.load_classifier,
+        cache=run / "salience",
+    )
+
+
+def _near(maps: Salience, device: torch.device) -> Salience:
+    return maps.to(device) if fits(maps, device) else maps
+
+
+def _salience_record(recipe: Recipe, maps: Maps | None) -> dict[str, object]:
+    if maps is None or not isinstance(recipe.objective, SipAt):
         return {}
-    spared = float((maps > recipe.objective.threshold).float().mean())
-    return {"source": recipe.salience.source, "scale": recipe.salience.scale, "share_spared": round(spared, 6)}
+    spared = float((maps.values() > recipe.objective.threshold).float().mean())
+    return {**dataclasses.asdict(maps.record), "share_spared": round(spared, 6)}
 
 
 def _commit() -> tuple[str, bool]:
