@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from core.networks.normalise import Normalise
-from core.tensors import Images, Logits
+from core.tensors import Features, Images, Logits
 
 
 class SmallNet(nn.Module):
@@ -22,9 +22,12 @@ class SmallNet(nn.Module):
         )
         self.head = nn.Linear(4 * width, classes)
 
-    def forward(self, x: Images) -> Logits:
-        logits: Logits = self.head(self.features(x).mean(dim=(2, 3)))
+    def classify(self, features: Features) -> Logits:
+        logits: Logits = self.head(features.mean(dim=(2, 3)))
         return logits
+
+    def forward(self, x: Images) -> Logits:
+        return self.classify(self.features(x))
 
 
 def _stage(inputs: int, outputs: int, stride: int) -> tuple[nn.Module, ...]:
