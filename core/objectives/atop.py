@@ -55,6 +55,11 @@ class Atop:
                 "classification_weight, gan_weight: expected at least 0, "
                 f"got {self.classification_weight}, {self.gan_weight}"
             )
+        if self.attack.batch_norm != "eval":
+            raise ConfigError(
+                f"attack: batch_norm: expected 'eval', got {self.attack.batch_norm!r}; the protected classifier is "
+                "never in training mode and the purifier has no batch norms: remove the setting"
+            )
 
 
 def atop(model: Classifier, batch: Batch, objective: Atop) -> Loss:
@@ -74,7 +79,7 @@ def atop(model: Classifier, batch: Batch, objective: Atop) -> Loss:
     if not isinstance(model, Purified):
         raise ConfigError(
             f"atop: expected a purifier in front of a classifier, got {type(model).__name__}; "
-            "make the model with core.purification.building.build"
+            "make the model with core.models.new"
         )
     x, y = batch.images, batch.labels
     drawn = transforms.draw(model.transform, x, batch.generator)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from core import checkpoints, config, networks
+from core import config, networks
 from core.attacks.budget import uniform
 from core.attacks.pgd import Pgd, pgd
 from core.devices import deterministic
@@ -20,7 +20,6 @@ from core.objectives.atop import Atop, attack, terms
 from core.objectives.atop import atop as loss_of
 from core.objectives.batch import Batch
 from core.purification import transforms
-from core.purification.building import build
 from core.purification.discriminator import discriminator_hinge
 from core.purification.pipeline import Purification, Purified, compose
 from core.purification.transforms import Transform
@@ -78,7 +77,7 @@ def test_a_few_steps_bring_the_purifier_below_the_error_of_its_input():
     objective, x = settings("rt2", adversarial_from_epoch=1), pictures(16)
     model = pipeline().train()
     optimiser = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=0.01, betas=(0.5, 0.999))
-    for step in range(60):
+    for step in range(40):
         optimiser.zero_grad()
         source = generator("cpu", 1, "step", step)
         atop(model, x, torch.arange(16) % 5, objective, source, 0).per_picture.mean().backward()
@@ -271,6 +270,7 @@ def test_another_model_is_refused():
     [
         (lambda: settings(adversarial_from_epoch=-1), "adversarial_from_epoch: expected at least 0, got -1"),
         (lambda: settings(gan_weight=-1.0), "classification_weight, gan_weight: expected at least 0, got 0.1, -1"),
+        (lambda: settings(attack=Pgd(batch_norm="train")), "attack: batch_norm: expected 'eval', got 'train'; the"),
         (lambda: settings(classification_weight=-1.0), "classification_weight, gan_weight: .* got -1.0"),
         (lambda: Purification(votes=0), "width, discriminator_width, votes: expected at least 1, got 32, 32, 0"),
         (lambda: Purification(width=0), "width, discriminator_width, votes: expected at least 1, got 0"),
@@ -294,18 +294,38 @@ def test_the_configs_hold_objectives(name):
     transforms.block_sides(objective.purification.transform, *[table["data"].get("size", 32)] * 2)
 
 
-def test_a_model_is_built_in_front_of_the_classifier_of_a_run(tmp_path):
-    from core import train
+RECIPE = """
+seed = 0
+[data]
+source = "photographs"
+size = 16
+train_per_class = 4
+test_per_class = 1
+[network]
+width = 4
+[objective]
+method = "standard"
+[optimiser]
+epochs = 1
+batch_size = 32
+"""
 
-    recipe = tmp_path / "standard.toml"
-    recipe.write_text(
-        '[data]\nsource = "photographs"\nsize = 16\ntrain_per_class = 4\ntest_per_class = 1\n[network]\nwidth = 4\n'
-        '[objective]\nmethod = "standard"\n[optimiser]\nepochs = 1\nbatch_size = 32\n'
-    )
-    assert train.main([str(recipe), "--run-dir", str(tmp_path / "run"), "--device", "cpu"]) == 0
-    model = build(settings(classifier=tmp_path / "run"), 16, seed=1)
-    assert isinstance(model, Purified)
-    expected = checkpoints.load_classifier(tmp_path / "run", torch.device("cpu")).state_dict()
-    assert all(torch.equal(value, expected[name]) for name, value in model.classifier.state_dict().items())
-    with pytest.raises(ConfigError, match="grid: expected a divisor of the pictures' sides, 20×20, got 8"):
-        build(settings(classifier=tmp_path / "run"), 20, seed=1)
+
+def test_a_new_model_stands_in_front_of_the_classifier_of_a_run_and_is_read_back(tmp_path):
+    from core import models, train
+
+    standard, run = tmp_path / "standard.toml", tmp_path / "standard"
+    standard.write_text(RECIPE)
+    assert train.main([str(standard), "--run-dir", str(run), "--device", "cpu"]) == 0
+    objective = f'method = "atop"\nclassifier = "{run.as_posix()}"\nadversarial_from_epoch = 0\n'
+    objective += "attack = { steps = 1 }\npurification = { width = 4, discriminator_width = 4 }"
+    defended = tmp_path / "atop.toml"
+    defended.write_text(RECIPE.replace('method = "standard"', objective))
+    assert train.main([str(defended), "--run-dir", str(tmp_path / "atop"), "--device", "cpu"]) == 0
+    before, after = (models.load_classifier(path, torch.device("cpu")) for path in (run, tmp_path / "atop"))
+    assert isinstance(after, Purified)
+    expected = before.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in after.classifier.state_dict().items())
+    untrained = compose(Purification(width=4, discriminator_width=4), before, seed=0)
+    assert after.transform == untrained.transform == Transform()
+    assert not torch.equal(untrained.purifier.picture.weight, after.purifier.picture.weight)
