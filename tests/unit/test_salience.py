@@ -141,6 +141,50 @@ def test_grad_cam_of_a_linear_net_is_the_head_times_the_grid():
         assert torch.allclose(layer_cam(model, x, wanted), positive, atol=1e-5)
 
 
+class Bare(nn.Module):
+    """Its feature grid is the picture itself; its one logit weighs every cell by itself."""
+
+    def __init__(self, weights):
+        super().__init__()
+        self.weights = nn.Parameter(weights)
+
+    def features(self, x):
+        return x
+
+    def classify(self, features):
+        return (features * self.weights).sum((1, 2, 3))[:, None]
+
+
+def test_where_the_gradient_varies_each_map_weighs_it_in_its_own_way():
+    x = images(2, 4)
+    gradient = torch.randn(3, 4, 4, generator=generator("cpu", 5)) + 0.6
+    weights = {
+        grad_cam: gradient.mean((1, 2)).expand(2, 3),
+        x_grad_cam: (gradient * x).sum((2, 3)) / x.sum((2, 3)),
+    }
+    for cam, channels in weights.items():
+        expected = torch.cat([by_hand(row.tolist(), picture[None]) for row, picture in zip(channels, x, strict=True)])
+        assert torch.allclose(cam(Bare(gradient), x), expected, atol=1e-5)
+    expected = by_hand([1.0] * 3, gradient.relu() * x)
+    assert torch.allclose(layer_cam(Bare(gradient), x), expected, atol=1e-5)
+    assert not x.requires_grad
+
+
+def test_autocast_does_not_reach_the_singular_vectors():
+    x = images(2, 8)
+    expected = eigen_cam(Bare(x[0]), x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(eigen_cam(Bare(x[0]), x), expected)
+
+
+def test_grids_are_brought_to_the_picture_with_pixel_centres_aligned():
+    model, x = Net().eval(), torch.zeros(1, 3, 4, 4)
+    grid = torch.tensor([[[[0.0, 0.0], [0.0, 1.0]]]])
+    model.features, model.classify = lambda _: grid.clone(), lambda features: features.mean((2, 3))
+    along = torch.tensor([0.0, 0.25, 0.75, 1.0])
+    assert torch.allclose(grad_cam(model, x)[0, 0], along[:, None] * along)
+
+
 def test_without_classes_the_map_is_of_the_predicted_class():
     model, x = Net().eval(), images(8)
     predicted = model(x).argmax(1)
@@ -158,7 +202,7 @@ def test_layer_cam_is_blank_where_every_gradient_is_negative():
 def test_eigen_cam_is_the_first_singular_pair_with_its_sum_above_zero(side):
     """Both ways round: more channels than cells, and fewer."""
     mixing = torch.randn(6, 3, generator=generator("cpu", 3)).tolist()
-    model, x = Linear(mixing, [[1.0] * 6]), images(3, side)
+    model, x = Linear(mixing, [[1.0] * 6]), images(3, side) - 0.4
     for picture, shown in zip(x, eigen_cam(model, x), strict=True):
         left, _, _ = np.linalg.svd(model.features(picture[None])[0].flatten(1).detach().numpy())
         projection = left[:, 0] @ model.features(picture[None])[0].flatten(1).detach().numpy()
