@@ -115,7 +115,7 @@ def page(rows: Sequence[Row], options: argparse.Namespace) -> str:
     conditions = list(dict.fromkeys(row.condition for row in rows))
     text = (
         f"Made by `{COMMAND}`; numbers in `benchmarks/results/methods_small.json`. CIFAR-10 from JPEG files (close to "
-        f"the published pictures, not equal), {10 * options.train_per_class} training and {10 * options.test_per_class} "
+        f"the published, not equal), {10 * options.train_per_class} training and {10 * options.test_per_class} "
         f"test pictures, the small network (width {options.width}), {options.epochs} epochs, {options.seeds} seeds, "
         f"{hardware()}, {today()}. Mean accuracy in % over seeds with 95 % t interval over seeds. `{AA.name}`: APGD on "
         f"cross-entropy, then targeted APGD on {AA.targets} targets, {AA.steps} steps each. AToP is attacked through "

@@ -11,6 +11,7 @@ from core.attacks.budget import uniform
 from core.attacks.pgd import pgd
 from core.datasets.split import Split
 from core.errors import DataError
+from core.purification.pipeline import reseed
 from core.tensors import Classifier, Images, Labels, PerPicture, generator, to_unit
 
 TOLERANCE = 1e-6  # by how much rounding may carry a pixel out of its budget
@@ -67,6 +68,7 @@ def climb(model: Classifier, split: Split, ladder: Ladder, advance: Callable[[in
     A picture that was fooled at a lower ε keeps that adversarial picture, which lies within every larger budget, so
     accuracy never rises along the ladder. ``advance`` is told how many pictures were done.
     """
+    reseed(model, ladder.seed)
     for first in range(0, len(split), ladder.batch_size):
         chosen = slice(first, first + ladder.batch_size)
         x, y = to_unit(split.pixels[chosen]), split.labels[chosen]

@@ -10,6 +10,7 @@ from core import checkpoints, config, files, networks, recipe, runs
 from core.errors import RunError
 from core.objectives.atop import Atop
 from core.purification.pipeline import Purified, compose
+from core.purification.transforms import block_sides
 from core.recipe import Recipe
 from core.tensors import Classifier
 
@@ -25,8 +26,10 @@ def new(made: Recipe, classes: int) -> Classifier:
     if not isinstance(made.objective, Atop):
         return networks.build(made.network, classes, made.seed)
     run = made.objective.classifier
-    if (found := len(runs.read_run(run).classes)) != classes:
+    record = runs.read_run(run)
+    if (found := len(record.classes)) != classes:
         raise RunError(f"{run}: expected a classifier of {classes} classes, got {found}; train it on the same data")
+    block_sides(made.objective.purification.transform, record.height, record.width)
     protected = load_classifier(run, torch.device("cpu"))
     return compose(made.objective.purification, protected, made.seed)
 

@@ -11,6 +11,7 @@ from core.attacks.pgd import Pgd, pgd
 from core.datasets.split import Split
 from core.errors import ConfigError
 from core.networks.mode import frozen
+from core.purification.pipeline import reseed
 from core.tensors import Classifier, generator, to_unit
 
 _BATCH = 512
@@ -47,6 +48,7 @@ class Score:
 
 def score(model: Classifier, held_out: Split, selection: Selection, seed: int) -> Score:
     """Returns clean and robust accuracy on the held-out pictures, in float32, from the same starts every time."""
+    reseed(model, seed)
     right = torch.zeros(2, dtype=torch.int64)
     with frozen(model):
         for first in range(0, len(held_out), _BATCH):

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn, cast
+from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -68,7 +68,8 @@ class Training:
         self.model.to(memory_format=self.layout)  # type: ignore[call-overload]  # missing from torch's stub
         if self.group.size > 1:
             share_batch_norm(self.model)
-        self.called = cast("Classifier", torch.compile(self.model)) if recipe.compile else self.model
+        if recipe.compile:
+            self.model.compile()
         self.optimiser = optimisation.make(recipe.optimiser, self.model)
         self.average = None if recipe.averaging is None else Average(recipe.averaging, self.model)
         self.explainer = _explainer(recipe, self.model)
@@ -153,7 +154,7 @@ class Training:
     def _gradients(self, batch: Batch, size: int) -> Loss:
         self.optimiser.zero_grad(set_to_none=True)
         with autocast(self.device, self.recipe.precision):
-            loss = objectives.loss(self.recipe.objective, self.called, batch)
+            loss = objectives.loss(self.recipe.objective, self.model, batch)
         (loss.per_picture.sum() / size).backward()
         self.group.sum_gradients(self.model.parameters())
         return loss
