@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from core.attacks.budget import Budget, sparing_salient, uniform
+from core.attacks.budget import Budget, lowered, sparing_salient, sparing_softly, uniform
 from core.attacks.pgd import Pgd, pgd
 from core.errors import ConfigError
 from core.evaluation import check
@@ -55,6 +55,7 @@ def test_a_start_and_a_projection_stay_inside_the_budget_and_the_unit_range(shap
     x, budget = images(shape, seed), Budget("linf", limits(shape, seed, kind))
     for candidate in (
         budget.random_start(x, generator("cpu", seed)),
+        budget.normal_start(x, generator("cpu", seed)),
         budget.project(x, images(shape, seed, "far") * 3 - 1),
     ):
         assert float(budget.excess(x, candidate).max()) <= 1e-6
@@ -123,6 +124,32 @@ def test_sip_at_leaves_salient_pixels_alone_and_the_tie_may_change():
     budget = sparing_salient(8 / 255, salience, threshold=0.5)
     assert (budget.eps > 0).flatten().tolist() == [True, True, False, False]
     assert budget.mask_area(torch.rand(1, 3, 2, 2)).tolist() == [0.5]
+
+
+def test_a_normal_start_is_noise_of_a_thousandth_that_the_budget_cuts():
+    x, narrow = torch.full((4, 3, 32, 32), 0.5), torch.zeros(1, 1, 32, 32)
+    narrow[..., :16] = 1 / 255
+    noise = Budget("linf", narrow).normal_start(x, generator("cpu", 1)) - x
+    assert 0.0009 < noise[..., :16].std() < 0.0011
+    assert (noise[..., 16:] == 0).all()
+    cut = uniform(0.0005, x).normal_start(x, generator("cpu", 1)) - x
+    torch.testing.assert_close(cut[..., :16], noise[..., :16].clamp(-0.0005, 0.0005), atol=1e-6, rtol=0)
+    pushed = pgd(
+        Linear((1, 3, 32, 32)), x, torch.zeros(4, dtype=torch.int64), uniform(0.1, x), steps=1, step_size=1e-6,
+        generator=generator("cpu", 1), start="normal",
+    )  # fmt: skip
+    assert 0.0009 < (pushed - x).std() < 0.0011
+
+
+def test_soft_sip_at_gives_a_pixel_the_less_the_more_salient_it_is():
+    salience = torch.tensor([[[[0.0, 0.25], [0.5, 1.0]]]])
+    torch.testing.assert_close(sparing_softly(0.1, salience).eps.flatten(), torch.tensor([0.1, 0.075, 0.05, 0.0]))
+
+
+def test_part_lowers_the_limit_of_what_is_not_important():
+    important = torch.tensor([[[[True, False]], [[False, False]]]])
+    budget = lowered(8 / 255, 7 / 255, important)
+    assert torch.equal(budget.eps * 255, torch.tensor([[[[8.0, 7.0]], [[7.0, 7.0]]]]))
 
 
 @pytest.mark.parametrize("eps", [torch.full((1, 1, 1, 1), 8.0), torch.full((1, 1, 1, 1), -0.1), torch.zeros(3)])

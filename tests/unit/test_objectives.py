@@ -1,0 +1,474 @@
+"""Laws of the training objectives: what may move, whose budget it is, and the terms against hand calculations."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from core import config, objectives
+from core.attacks.budget import Budget
+from core.attacks.pgd import Pgd, pgd
+from core.errors import ConfigError
+from core.networks.mode import frozen
+from core.objectives.batch import Batch
+from core.objectives.controls import controlled
+from core.objectives.explainer import Explainer
+from core.objectives.jet import jet
+from core.objectives.mart import Mart, boosted_cross_entropy, weighted_kl
+from core.objectives.part import Part, PartM, PartT, part_budget, published_importance, shared_importance
+from core.objectives.pgd_at import PgdAt
+from core.objectives.sip_at import SipAt, sip_budget
+from core.objectives.standard import Standard
+from core.objectives.trades import Trades, kl_divergence
+from core.recipe import Recipe
+from core.tensors import generator
+
+CONFIGS = Path(config.__file__).parent / "configs"
+EPS, LOW = 8 / 255, 7 / 255
+ATTACK = Pgd(eps=EPS, steps=3, step_size=3 / 255)
+PART = {"attack": ATTACK, "warm_up_epochs": 0}
+METHODS = {
+    "standard": Standard(),
+    "pgd-at": PgdAt(attack=ATTACK),
+    "pgd-at, batch norm in training mode": PgdAt(attack=Pgd(eps=EPS, steps=2, batch_norm="train")),
+    "trades": Trades(attack=ATTACK),
+    "mart": Mart(attack=ATTACK),
+    "sip-at": SipAt(attack=ATTACK),
+    "sip-at, soft": SipAt(attack=ATTACK, budget="soft"),
+    "sip-at on trades": SipAt(attack=ATTACK, base="trades", beta=6.0),
+    "part": Part(**PART),
+    "part, published": Part(**PART, importance="published", upsampling="bicubic"),
+    "part, layer-cam": Part(**PART, cam="layer-cam"),
+    "part, x-grad-cam": Part(**PART, cam="x-grad-cam"),
+    "part-t": PartT(**PART),
+    "part-m": PartM(**PART),
+}
+TRAINED_ON_BOTH = {"trades", "mart", "sip-at on trades", "part-t", "part-m"}
+SIP = [SipAt(attack=ATTACK, threshold=0.4), SipAt(attack=ATTACK, threshold=0.4, base="trades", beta=6.0)]
+CONTROLS = ["inverted", "shuffled", "random-area", "uniform-mean"]
+
+
+class Net(nn.Module):
+    """A net with a feature grid, batch norm and dropout; it remembers what it was shown in evaluation mode."""
+
+    def __init__(self, seed=1, classes=4):
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.body = nn.Sequential(nn.Conv2d(3, 6, 3, stride=2, padding=1), nn.BatchNorm2d(6), nn.ReLU())
+            self.head = nn.Linear(6, classes)
+        self.head.weight.data.abs_()  # all evidence is positive, so that no class-activation map is blank
+        self.drop, self.shown = nn.Dropout(0.0), []
+
+    def features(self, x):
+        self.shown.append(x.detach().clone())
+        return self.body(x)
+
+    def classify(self, features):
+        return self.head(self.drop(features.mean(dim=(2, 3))))
+
+    def forward(self, x):
+        return self.classify(self.features(x))
+
+
+class Fixed(nn.Module):
+    """Gives the first logits to the pictures of its batch as they are, the second to any others."""
+
+    def __init__(self, x, clean, attacked):
+        super().__init__()
+        self.x, self.clean, self.attacked = x, clean, attacked
+
+    def forward(self, x):
+        return (self.clean if torch.equal(x, self.x) else self.attacked) + 0 * x.sum()
+
+
+def batch(pictures=6, seed=1, side=12, **more):
+    x, maps = (
+        torch.rand(pictures, channels, side, side, generator=generator("cpu", seed, channels)) for channels in (3, 1)
+    )
+    given = {"images": x, "labels": torch.arange(pictures) % 4, "salience": maps, "generator": generator("cpu", seed)}
+    return Batch(**(given | more))
+
+
+def softmax(logits):
+    powers = np.exp(np.asarray(logits, dtype=np.float64))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+LOGITS = torch.tensor([[2.0, 0.5, -1.0, 0.0], [0.1, 0.2, 0.3, 3.0], [-1.0, 1.0, 0.0, 0.5]])
+OTHERS = torch.tensor([[0.0, 1.5, -0.5, 0.2], [0.4, -0.2, 1.3, 1.0], [2.0, -1.0, 0.3, 0.1]])
+LABELS = torch.tensor([0, 3, 2])
+
+
+def hand_kl():
+    p, q = softmax(LOGITS), softmax(OTHERS)
+    return (p * np.log(p / q)).sum(axis=1)
+
+
+def on_fixed_logits(objective):
+    x = torch.rand(3, 3, 4, 4, generator=generator("cpu", 2)) * 0.5 + 0.25
+    given = Batch(images=x, labels=LABELS, salience=None, generator=generator("cpu", 2))
+    return objectives.loss(objective, Fixed(x, LOGITS, OTHERS), given)
+
+
+def test_trades_on_fixed_logits_is_what_a_hand_calculation_gives():
+    loss = on_fixed_logits(Trades(attack=ATTACK, beta=2.5))
+    natural = -np.log(softmax(LOGITS)[range(3), LABELS])
+    np.testing.assert_allclose(loss.per_picture, natural + 2.5 * hand_kl(), rtol=1e-5)
+    np.testing.assert_allclose(loss.parts["natural"], natural.mean(), rtol=1e-5)
+    np.testing.assert_allclose(loss.parts["divergence"], hand_kl().mean(), rtol=1e-5)
+    assert torch.equal(loss.logits, OTHERS)
+
+
+def test_mart_on_fixed_logits_is_what_a_hand_calculation_gives():
+    loss = on_fixed_logits(Mart(attack=ATTACK, beta=5.0))
+    p, q, rows = softmax(LOGITS), softmax(OTHERS), range(3)
+    rival = np.where(np.arange(4) == LABELS.numpy()[:, None], 0, q).max(axis=1)
+    boosted, weighted = -np.log(q[rows, LABELS]) - np.log(1 - rival), hand_kl() * (1 - p[rows, LABELS])
+    np.testing.assert_allclose(loss.per_picture, boosted + 5 * weighted, rtol=1e-5)
+    np.testing.assert_allclose(loss.parts["boosted"], boosted.mean(), rtol=1e-5)
+    np.testing.assert_allclose(loss.parts["divergence"], weighted.mean(), rtol=1e-5)
+
+
+def test_terms_stay_finite_and_right_where_probabilities_round_to_0_and_1():
+    sure, wrong = torch.tensor([[200.0, 0.0, -200.0]]), torch.tensor([[0.0, 200.0, -200.0]]).requires_grad_()
+    y = torch.tensor([0])
+    assert kl_divergence(sure, wrong).item() == pytest.approx(200)
+    assert boosted_cross_entropy(wrong, y).item() == pytest.approx(400)
+    (gradient,) = torch.autograd.grad((boosted_cross_entropy(wrong, y) + weighted_kl(sure, wrong, y)).sum(), wrong)
+    assert torch.isfinite(gradient).all()
+    assert gradient[0, 0] == pytest.approx(-2)
+
+
+def test_gradients_of_the_divergence_reach_the_clean_prediction_too():
+    clean, attacked = LOGITS.clone().requires_grad_(), OTHERS.clone().requires_grad_()
+    for value in (kl_divergence(clean, attacked), weighted_kl(clean, attacked, LABELS)):
+        gradients = torch.autograd.grad(value.sum(), (clean, attacked))
+        assert all(gradient.abs().max() > 0.01 for gradient in gradients)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_mode_gradients_and_statistics_of_the_attack_leave_no_trace(name):
+    model = Net()
+    model.body[0].weight.requires_grad_(False)
+    model.drop.eval()
+    modes = [module.training for module in model.modules()]
+    wanted = [parameter.requires_grad for parameter in model.parameters()]
+    given = batch()
+    objectives.loss(METHODS[name], model, given).per_picture.mean().backward()
+    assert [module.training for module in model.modules()] == modes
+    assert [parameter.requires_grad for parameter in model.parameters()] == wanted
+    assert model.body[0].weight.grad is None
+    assert model.head.weight.grad.abs().max() > 0
+    assert model.body[1].num_batches_tracked == (2 if name in TRAINED_ON_BOTH else 1)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_identical_inputs_give_identical_losses_and_parts_are_their_means(name):
+    first, second = (objectives.loss(METHODS[name], Net(), batch()) for _ in range(2))
+    assert torch.equal(first.per_picture, second.per_picture)
+    assert torch.equal(first.logits, second.logits)
+    weights = {"divergence": 6.0, "budget": 0.0}
+    total = sum(weights.get(part, 1.0) * value for part, value in first.parts.items())
+    assert total.item() == pytest.approx(first.per_picture.mean().item(), rel=1e-5)
+    assert not any(value.requires_grad for value in first.parts.values())
+
+
+@pytest.mark.parametrize("objective", SIP, ids=["on pgd-at", "on trades"])
+def test_sip_at_never_changes_a_salient_pixel_at_any_step(objective):
+    model, given = Net(), batch()
+    objectives.loss(objective, model, given)
+    spared = (given.salience > 0.4).expand_as(given.images)
+    iterates = [shown for shown in model.shown if not torch.equal(shown, given.images)]
+    assert len(iterates) == ATTACK.steps + 1  # the start, two steps on, and the pictures that are trained on
+    for shown in iterates:
+        assert torch.equal(shown[spared], given.images[spared])
+        assert (shown - given.images)[~spared].abs().max() > 0
+        assert (shown - given.images).abs().max() <= EPS + 1e-6
+
+
+def test_a_soft_budget_shrinks_with_salience_and_holds_at_every_step():
+    model, given = Net(), batch()
+    objectives.loss(SipAt(attack=ATTACK, budget="soft"), model, given)
+    limit = EPS * (1 - given.salience)
+    for shown in model.shown:
+        assert ((shown - given.images).abs() <= limit + 1e-6).all()
+    reached = ((model.shown[-1] - given.images).abs() / limit).clamp(max=1)
+    assert reached.mean() > 0.7
+
+
+def test_the_attack_of_trades_starts_from_little_noise_and_raises_the_divergence_from_a_prediction_held_fixed():
+    model, given = Net(), batch()
+    objectives.loss(Trades(attack=ATTACK), model, given)
+    clean, start, *_, last = (*model.shown[:-2], model.shown[-1])
+    assert torch.equal(clean, given.images)
+    assert 0 < (start - given.images).abs().max() < 0.006
+    with frozen(model), torch.no_grad():
+        held = model(clean)
+        assert (kl_divergence(held, model(last)) > 5 * kl_divergence(held, model(start))).all()
+
+
+def test_mart_attacks_by_cross_entropy_from_little_noise():
+    model, given = Net(), batch()
+    objectives.loss(Mart(attack=ATTACK), model, given)
+    start = model.shown[0]
+    assert 0 < (start - given.images).abs().max() < 0.006
+    same = pgd(
+        Net(), given.images, given.labels, Budget("linf", torch.full((1, 1, 1, 1), EPS)), steps=3, step_size=3 / 255,
+        generator=generator("cpu", 1), start="normal",
+    )  # fmt: skip
+    assert torch.equal(same, model.shown[-1])
+
+
+@pytest.mark.parametrize("kind", [Part, PartT, PartM])
+@pytest.mark.parametrize("importance", ["shared", "published"])
+def test_limits_of_part_are_one_of_two_and_both_occur(kind, importance):
+    eps = part_budget(Net(), batch(), kind(**PART, importance=importance)).eps
+    assert eps.shape == (6, 1 if importance == "shared" else 3, 12, 12)
+    high, low = eps == torch.tensor(EPS), eps == torch.tensor(LOW)
+    assert (high | low).all()
+    assert high.flatten(1).any(dim=1).all()
+    assert low.flatten(1).any(dim=1).all()
+
+
+@pytest.mark.parametrize("importance", ["shared", "published"])
+@pytest.mark.parametrize("cam", ["grad-cam", "layer-cam", "x-grad-cam"])
+def test_a_budget_of_part_belongs_to_its_own_picture(cam, importance):
+    model, given = Net(), batch(8)
+    objective = Part(**PART, cam=cam, importance=importance)
+    eps = part_budget(model, given, objective).eps
+    order = torch.randperm(8, generator=generator("cpu", 5))
+    permuted = part_budget(model, batch(8, images=given.images[order]), objective).eps
+    assert torch.equal(permuted, eps[order])
+    others = torch.cat([given.images[:2], batch(5, seed=9).images])
+    assert torch.equal(part_budget(model, batch(7, images=others), objective).eps[:2], eps[:2])
+    assert not torch.equal(eps[0], eps[1])
+
+
+def test_the_budget_of_part_moves_with_its_picture():
+    """An asymmetric map: the mirrored picture has the mirrored budget (the net's stride fits an odd side)."""
+    model, given = Net(), batch(side=13)
+    weights = model.body[0].weight
+    with torch.no_grad():
+        weights.copy_((weights + weights.flip(3)) / 2)
+    own, mirrored = (
+        part_budget(model, batch(images=x), Part(**PART)).eps for x in (given.images, given.images.flip(3))
+    )
+    assert (own.flip(3) == mirrored).float().mean() > 0.99
+    assert (own == mirrored).float().mean() < 0.95
+
+
+def test_important_are_pixels_whose_squared_map_is_so_many_sd_above_its_mean():
+    maps = torch.rand(4, 1, 9, 9, generator=generator("cpu", 3))
+    for above in (0.0, 1.0, 1.5):
+        squared = maps.numpy().astype(np.float64) ** 2
+        mean, sd = (getattr(squared, name)(axis=(1, 2, 3), keepdims=True) for name in ("mean", "std"))
+        np.testing.assert_array_equal(shared_importance(maps, above).numpy(), (squared - mean) / sd > above)
+    assert not shared_importance(torch.zeros(1, 1, 9, 9), 1.0).any()
+
+
+@pytest.mark.parametrize("sigma", [4, 6, 8, 12])
+def test_the_published_budget_is_a_pattern_of_colours(sigma):
+    """Few entries keep ε; where the map is hottest blue never does, where it is cold blue does."""
+    offsets = torch.arange(32) - 15.5
+    heat = torch.exp(-(offsets[:, None] ** 2 + offsets**2) / (2 * sigma**2))[None, None]
+    heat = (heat - heat.min()) / (heat.max() - heat.min())
+    important, hot, cold = published_importance(heat, 1.0)[0], heat[0, 0] > 0.8, heat[0, 0] < 0.3
+    assert 0.12 < important.float().mean() < 0.29
+    assert important[0][hot].float().mean() > 0.8
+    assert not important[2][hot].any()
+    assert important[2][cold].float().mean() > 0.1
+    assert shared_importance(heat, 1.0)[0, 0][hot].all()
+
+
+def test_jet_is_the_colour_map_of_that_name():
+    from matplotlib import colormaps
+
+    values = np.arange(256) / 255
+    ours = jet(torch.from_numpy(values)[None, None, None]).squeeze().T
+    np.testing.assert_allclose(ours, colormaps["jet"](np.arange(256))[:, :3], atol=1e-6)
+
+
+def test_warm_up_is_the_base_method_and_ends():
+    bases = [(Part, PgdAt(attack=ATTACK)), (PartT, Trades(attack=ATTACK)), (PartM, Mart(attack=ATTACK))]
+    for kind, base in bases:
+        objective = kind(attack=ATTACK, warm_up_epochs=2)
+        plain = objectives.loss(base, Net(), batch()).per_picture
+        assert torch.equal(objectives.loss(objective, Net(), batch(epoch=1)).per_picture, plain)
+        assert not torch.equal(objectives.loss(objective, Net(), batch(epoch=2)).per_picture, plain)
+        assert objectives.loss(objective, Net(), batch(epoch=1)).parts["budget"].item() == pytest.approx(EPS)
+        assert LOW < objectives.loss(objective, Net(), batch(epoch=2)).parts["budget"].item() < EPS
+
+
+def test_maps_of_earlier_weights_come_from_the_copy_that_is_refreshed_every_so_many_steps():
+    model, objective = Net(), Part(**PART, recompute_every=3)
+    first = part_budget(Net(), batch(), Part(**PART)).eps
+    explainer = Explainer(model, objective.recompute_every)
+    found = []
+    for step in range(4):
+        copy = explainer.at(step, model)
+        found.append(part_budget(model, batch(explainer=copy, step=step), objective).eps)
+        model.load_state_dict(Net(seed=10 + step).state_dict())
+    assert torch.equal(found[0], first)
+    assert torch.equal(found[1], first)
+    assert torch.equal(found[2], first)
+    assert torch.equal(found[3], part_budget(Net(seed=12), batch(), Part(**PART)).eps)
+    assert not torch.equal(found[3], first)
+
+
+def test_a_copy_of_earlier_weights_survives_saving_and_restoring():
+    model = Net()
+    explainer = Explainer(model, 3)
+    explainer.at(0, model)
+    kept = {name: tensor.clone() for name, tensor in explainer.tensors().items()}
+    later = Explainer(Net(seed=4), 3)
+    later.restore(kept)
+    again = later.at(1, Net(seed=4))
+    assert torch.equal(again.head.weight, model.head.weight)
+
+
+def two_valued(pictures=6, share=0.3):
+    drawn = torch.rand(pictures, 1, 12, 12, generator=generator("cpu", 7)) < share
+    return torch.where(drawn, torch.tensor(LOW), torch.tensor(EPS))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_random_areas_keep_each_picture_its_limits_and_move_them(channels):
+    eps = torch.rand(5, channels, 12, 12, generator=generator("cpu", 3)) * EPS
+    eps[0] = EPS * (eps[0] > EPS / 2)
+    moved = controlled("random-area", Budget("linf", eps), 0.0, EPS, generator("cpu", 4)).eps
+    assert torch.equal(moved.flatten(2).sort(dim=2).values, eps.flatten(2).sort(dim=2).values)
+    assert (moved != eps).float().flatten(1).mean(dim=1).min() > 0.3
+    spared = moved[0, 0] == 0
+    beside = (spared[:, 1:] == spared[:, :-1]).float().mean()
+    assert beside > 0.7  # blobs: neighbours are alike more often than in the dust that they are made of
+    assert beside > (eps[0, 0, :, 1:] == eps[0, 0, :, :-1]).float().mean() + 0.1
+
+
+def test_uniform_mean_is_the_mean_of_each_picture_at_every_pixel():
+    eps = two_valued()
+    flat = controlled("uniform-mean", Budget("linf", eps), LOW, EPS, generator("cpu", 4)).eps
+    assert flat.shape == (6, 1, 1, 1)
+    torch.testing.assert_close(flat.flatten(), eps.flatten(1).mean(dim=1))
+
+
+@settings(max_examples=20)
+@given(st.integers(2, 9), st.integers(0, 1000))
+def test_shuffling_gives_everyone_the_budget_of_somebody_else(pictures, seed):
+    eps = (torch.arange(pictures) / 100).view(-1, 1, 1, 1).expand(-1, 1, 2, 2)
+    moved = controlled("shuffled", Budget("linf", eps), 0.0, 1.0, generator("cpu", seed)).eps
+    assert (moved != eps).all()
+    assert torch.equal(moved.sort(dim=0).values, eps)
+
+
+def test_a_picture_alone_in_its_batch_cannot_be_shuffled():
+    with pytest.raises(ConfigError, match="shuffled: expected batches of at least 2 pictures, got 1; choose"):
+        controlled("shuffled", Budget("linf", two_valued(1)), LOW, EPS, generator("cpu", 4))
+
+
+def test_inverting_attacks_what_was_spared_and_leaves_pictures_without_a_map_alone():
+    maps = torch.rand(3, 1, 12, 12, generator=generator("cpu", 3))
+    maps[1] = 0
+    own, inverse = (
+        sip_budget(SipAt(attack=ATTACK, control=control), maps, generator("cpu", 1)).eps
+        for control in ("none", "inverted")
+    )
+    assert torch.equal(inverse[[0, 2]] > 0, own[[0, 2]] == 0)
+    assert torch.equal(inverse[1], own[1])
+    assert (own[1] == torch.tensor(EPS)).all()
+    soft = sip_budget(SipAt(attack=ATTACK, budget="soft", control="inverted"), maps, generator("cpu", 1)).eps
+    torch.testing.assert_close(soft[0], EPS * maps[0])
+    part = controlled("inverted", Budget("linf", two_valued()), LOW, EPS, generator("cpu", 1)).eps
+    torch.testing.assert_close(part, LOW + EPS - two_valued())
+
+
+@pytest.mark.parametrize(("control", "kind"), list(itertools.product(CONTROLS, [SipAt, Part])))
+def test_a_control_changes_the_loss_and_not_its_reproducibility(control, kind):
+    common = {"attack": ATTACK} if kind is SipAt else PART
+    own, first, second = (
+        objectives.loss(kind(**common, control=name), Net(), batch()) for name in ("none", control, control)
+    )
+    assert torch.equal(first.per_picture, second.per_picture)
+    assert not torch.equal(own.per_picture, first.per_picture)
+    if control != "inverted":
+        torch.testing.assert_close(own.parts["budget"], first.parts["budget"])
+
+
+def test_batch_norm_of_an_attack_in_training_mode_sees_the_batch_and_forgets_it():
+    model, x = Net(), batch().images
+    model.drop.p = 0.9
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with frozen(model, "train"), torch.no_grad():
+        by_batch = model.body[1](model.body[0](x))
+        assert not model.drop.training
+    torch.testing.assert_close(by_batch.mean(dim=(0, 2, 3)), torch.zeros(6), atol=1e-5, rtol=0)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    model.eval()
+    with frozen(model, "train"), torch.no_grad():
+        assert not model.body[1].training
+    losses = [
+        objectives.loss(PgdAt(attack=Pgd(eps=EPS, steps=3, batch_norm=mode)), Net(), batch()).per_picture
+        for mode in ("eval", "train")
+    ]
+    assert not torch.equal(*losses)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Trades(beta=-1.0), "beta: expected at least 0 .6 is usual., got -1.0"),
+        (lambda: Mart(beta=-1.0), "beta: expected at least 0"),
+        (lambda: PartT(beta=-1.0), "beta: expected at least 0"),
+        (lambda: PartM(beta=-1.0), "beta: expected at least 0"),
+        (lambda: SipAt(base="trades", beta=-1.0), "beta: expected at least 0"),
+        (lambda: SipAt(threshold=1.5), "threshold: expected 0 to 1, got 1.5"),
+        (lambda: SipAt(budget="soft", threshold=0.7), "threshold: a soft budget has none, got 0.7"),
+        (lambda: SipAt(base="trades"), "beta: base = 'trades' needs it, got none; add beta = 6.0"),
+        (lambda: SipAt(beta=6.0), "beta: base = 'pgd-at' has none, got 6.0; remove it"),
+        (lambda: Part(eps_low=9 / 255), "eps_low: expected 0 to attack.eps = 0.0313725, got 0.0352941"),
+        (lambda: PartT(eps_low=-0.1), "eps_low: expected 0 to attack.eps"),
+        (lambda: Part(warm_up_epochs=-1), "warm_up_epochs, recompute_every: expected at least 0 and 1, got -1, 1"),
+        (lambda: PartM(recompute_every=0), "expected at least 0 and 1, got 20, 0"),
+    ],
+)
+def test_settings_that_contradict_themselves_are_refused(make, message):
+    with pytest.raises(ConfigError, match=message):
+        make()
+
+
+def test_what_a_batch_lacks_is_named():
+    with pytest.raises(ConfigError, match="recompute_every: 5 expects a copy of earlier weights .*, got none; set"):
+        objectives.loss(Part(**PART, recompute_every=5), Net(), batch())
+    grey = torch.rand(2, 1, 8, 8)
+    with pytest.raises(ConfigError, match=r"'published' expects pictures of 3 channels \(RGB\), got 1; use importance"):
+        part_budget(Grey(), batch(2, images=grey), Part(**PART, importance="published"))
+
+
+class Grey(Net):
+    def features(self, x):
+        return super().features(x.expand(-1, 3, -1, -1))
+
+
+@pytest.mark.parametrize("data", ["demo", "cifar10"])
+@pytest.mark.parametrize("method", ["trades", "mart", "part", "part-t", "part-m"])
+def test_recipes_differ_from_pgd_at_in_the_objective_alone(data, method):
+    made, base = (config.load(Recipe, CONFIGS / f"{data}-{name}.toml") for name in (method, "pgd-at"))
+    assert made.objective.method == method
+    assert made.objective.attack == base.objective.attack
+    assert dataclasses.replace(made, objective=base.objective) == base
+    assert getattr(made.objective, "warm_up_epochs", 0) < made.optimiser.epochs
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_settings_survive_a_toml_file(name, tmp_path):
+    path = tmp_path / "objective.toml"
+    path.write_text(config.dumps(METHODS[name]))
+    assert config.load(type(METHODS[name]), path) == METHODS[name]
