@@ -13,10 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from core import config, objectives
+from core import config, networks, objectives
 from core.attacks.budget import Budget
 from core.attacks.pgd import Pgd, pgd
+from core.devices import autocast
 from core.errors import ConfigError
+from core.networks import Network
 from core.networks.mode import frozen
 from core.objectives.batch import Batch
 from core.objectives.controls import controlled
@@ -169,6 +171,34 @@ def test_mode_gradients_and_statistics_of_the_attack_leave_no_trace(name):
     assert model.body[0].weight.grad is None
     assert model.head.weight.grad.abs().max() > 0
     assert model.body[1].num_batches_tracked == (2 if name in TRAINED_ON_BOTH else 1)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_weight_learns_in_bfloat16_as_well(name):
+    """Autocast keeps casts of weights; one that an attack makes, without gradients, must not be used for training."""
+    model, coarse = Net(), Net()
+    given = batch()
+    exact = objectives.loss(METHODS[name], model, given).per_picture
+    exact.mean().backward()
+    with autocast(given.images.device, "bfloat16"):
+        loss = objectives.loss(METHODS[name], coarse, batch()).per_picture
+    loss.mean().backward()
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, exact, atol=0.1, rtol=0.05)
+    for (place, parameter), other in zip(model.named_parameters(), coarse.parameters(), strict=True):
+        if place != "body.0.bias":  # batch norm takes it away again
+            likeness = torch.cosine_similarity(parameter.grad.flatten(), other.grad.flatten(), dim=0)
+            assert likeness > 0.8, place
+
+
+@pytest.mark.parametrize("network", [Network(name="resnet-18", width=4), Network(name="vit-b-16", width=8, patch=4)])
+def test_part_takes_its_maps_from_any_network_with_a_grid_tokens_included(network):
+    model, given = networks.build(network, 4, 1, (24, 24)), batch(3, side=24)
+    eps = part_budget(model, given, Part(**PART, cam="layer-cam")).eps
+    assert eps.shape == (3, 1, 24, 24)
+    share = (eps > LOW + 1e-4).float().flatten(1).mean(dim=1)
+    assert ((share > 0.02) & (share < 0.5)).all()
+    assert model.training
 
 
 @pytest.mark.parametrize("name", METHODS)
