@@ -18,6 +18,7 @@ from core.datasets.split import Split
 from core.devices import deterministic, pick
 from core.errors import RunError, exit_code
 from core.evaluation import Ladder, Outcome, climb
+from core.runs import Weights
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,18 +26,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     ladder = Ladder(eps=tuple(sorted({0.0, *arguments.eps})), steps=arguments.steps, seed=arguments.seed)
     for run in arguments.runs:
-        runs.weights_path(run)
+        runs.weights_path(run, arguments.weights)
     for run in arguments.runs:
-        card = evaluate(run, ladder, pick(arguments.device))
+        card = evaluate(run, ladder, pick(arguments.device), arguments.weights)
         curve = ", ".join(f"ε {point.eps:g}: {point.accuracy:.1%}" for point in card.curve)
         print(f"{run}: accuracy on {card.curve[0].pictures} pictures by ε (grey levels), {ladder.attack}: {curve}")
     return 0
 
 
-def evaluate(run: Path, ladder: Ladder, device: torch.device) -> runs.Evaluation:
+def evaluate(run: Path, ladder: Ladder, device: torch.device, weights: Weights = "last") -> runs.Evaluation:
     """Evaluates a finished run on its test pictures and writes its card and outcomes, both whole or not at all."""
     started = time.monotonic()
-    record, model = runs.read_run(run), models.load_classifier(run, device)
+    record, model = runs.read_run(run), models.load_classifier(run, device, weights)
     data = datasets.load(recipe.read(run).data)
     fingerprint = data.fingerprint()
     if fingerprint != record.dataset_fingerprint:
@@ -51,14 +52,15 @@ def evaluate(run: Path, ladder: Ladder, device: torch.device) -> runs.Evaluation
         schema_version=runs.SCHEMA_VERSION,
         run=run.name,
         method=record.method,
-        weights_sha256=files.sha256_file(runs.weights_path(run)),
+        weights_sha256=files.sha256_file(runs.weights_path(run, weights)),
         dataset_fingerprint=fingerprint,
         seed=ladder.seed,
         seconds=round(time.monotonic() - started, 3),
         curve=tuple(_accuracy(outcomes, eps, ladder.attack) for eps in ladder.eps),
     )
-    _write_outcomes(run / "outcomes.parquet", outcomes, test, data.classes, ladder.attack)
-    runs.write_record(run / "evaluation.json", card)
+    suffix = "" if weights == "last" else f"-{weights}"
+    _write_outcomes(run / f"outcomes{suffix}.parquet", outcomes, test, data.classes, ladder.attack)
+    runs.write_record(run / f"evaluation{suffix}.json", card)
     return card
 
 
@@ -70,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--steps", type=int, default=Ladder().steps, help="steps of PGD; default: %(default)s")
     parser.add_argument("--seed", type=int, default=Ladder().seed, help="of the random starts; default: %(default)s")
+    parser.add_argument("--weights", choices=("last", "best"), default="last", help="of which epoch; default: last")
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if there is one"
     )

@@ -12,6 +12,7 @@ from core.objectives.atop import Atop
 from core.purification.pipeline import Purified, compose
 from core.purification.transforms import block_sides
 from core.recipe import Recipe
+from core.runs import Weights
 from core.tensors import Classifier
 
 _PROTECTED = "classifier.toml"  # recipe of the classifier behind a purifier, kept so that the run stands alone
@@ -41,13 +42,13 @@ def keep_recipes(run: Path, made: Recipe) -> None:
     files.write_text(run / "config.toml", config.dumps(made))
 
 
-def load_classifier(run: Path, device: torch.device) -> Classifier:
+def load_classifier(run: Path, device: torch.device, weights: Weights = "last") -> Classifier:
     """Returns the trained model of a finished run, in evaluation mode, float32, on ``device``.
 
     Raises:
         RunError: the run is not finished, or its weights do not fit its recipe.
     """
-    path = runs.weights_path(run)
+    path = runs.weights_path(run, weights)
     model = _empty(run, len(runs.read_run(run).classes))
     try:
         model.load_state_dict(checkpoints.read(path)[0])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from core import config, files
 from core.errors import ConfigError, RunError
@@ -78,7 +78,10 @@ class Accuracy:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """``evaluation.json``: the robustness card of one run, on its test pictures, judged in float32."""
+    """``evaluation.json``: the robustness card of one run, on its test pictures, judged in float32.
+
+    That of the best weights, where an epoch was selected, is ``evaluation-best.json``.
+    """
 
     schema_version: int
     run: str
@@ -90,16 +93,20 @@ class Evaluation:
     curve: tuple[Accuracy, ...]
 
 
+Weights = Literal["last", "best"]  # after the last epoch (averaged, if the run averages), or after the selected one
+_FILES: dict[Weights, str] = {"last": "weights.safetensors", "best": "best.safetensors"}
+
+
 def finished(run: Path) -> bool:
     """Whether the training of ``run`` was completed."""
     return (run / "weights.safetensors").is_file()
 
 
-def weights_path(run: Path) -> Path:
+def weights_path(run: Path, weights: Weights = "last") -> Path:
     """Returns the path of the weights of a finished run.
 
     Raises:
-        RunError: the directory or its weights are absent.
+        RunError: the directory or its weights are absent, or no best weights were selected.
     """
     if not run.is_dir():
         raise RunError(f"{run}: no such run directory; train it with python -m core.train CONFIG --run-dir {run}")
@@ -107,9 +114,11 @@ def weights_path(run: Path) -> Path:
     if not path.is_file():
         raise RunError(
             f"{run}: expected weights.safetensors, found none; the training was not finished: "
-            f"run python -m core.train CONFIG --run-dir {run} again and it goes on from where it was"
+            f"run python -m core.train CONFIG --run-dir {run} --resume and it goes on from where it was"
         )
-    return path
+    if weights == "best" and not (run / _FILES[weights]).is_file():
+        raise RunError(f"{run}: expected best.safetensors, found none; train with a [selection] table to have it")
+    return run / _FILES[weights]
 
 
 def write_record(path: Path, record: Any) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from core import checkpoints, config, datasets, models, runs, salience
+from core.board import board
 from core.datasets.split import Dataset, Split, hold_out
 from core.devices import deterministic, fits, out_of_memory, pick
 from core.distributed import Group, joined, leave
@@ -37,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     try:
         with joined(pick(arguments.device)) as (group, device):
-            train(recipe, run, device, group)
+            train(recipe, run, device, group, tensorboard=arguments.tensorboard)
     except RuntimeError as error:
         if not out_of_memory(error):
             raise
@@ -52,7 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return DONE
 
 
-def train(recipe: Recipe, run: Path, device: torch.device, group: Group | None = None) -> None:
+def train(
+    recipe: Recipe, run: Path, device: torch.device, group: Group | None = None, *, tensorboard: bool = False
+) -> None:
     """Trains to the end and writes the weights last, so that a run with weights is a finished run."""
     group = group or Group()
     data = datasets.load(recipe.data)
@@ -73,6 +76,7 @@ def train(recipe: Recipe, run: Path, device: torch.device, group: Group | None =
             held_out=held_out,
             device=device,
             group=group,
+            show=board(run / "tensorboard") if tensorboard and group.leads else None,
         )
         training.fit()
     if group.leads:
@@ -89,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override, as objective.attack.eps=4/255"
     )
+    parser.add_argument("--tensorboard", action="store_true", help="curves in RUN/tensorboard/ too; needs tensorboard")
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if there is one"
     )

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from core import checkpoints, files, models, objectives, optimisation, progress, selection, training_state
 from core.averaging import Average
+from core.board import Show
 from core.datasets import augmentation
 from core.datasets.augmentation import Draw
 from core.datasets.split import Split
@@ -47,6 +48,7 @@ class Training:
         held_out: Split | None = None,
         device: torch.device | None = None,
         group: Group | None = None,
+        show: Show | None = None,
     ) -> None:
         """Builds classifier and optimiser; goes on from ``last/`` if it is there.
 
@@ -59,10 +61,11 @@ class Training:
             held_out: pictures by which an epoch is selected, if one is.
             device: where to compute; that of the pictures if not given.
             group: the processes that share this training.
+            show: is given the values of each epoch, besides ``metrics.jsonl``.
         """
         self.recipe, self.run, self.train, self.salience, self.held_out = recipe, run, train, salience, held_out
         self.device = device or train.pixels.device
-        self.group = group or Group()
+        self.group, self.show = group or Group(), show
         self.layout = memory_format(channels_last=recipe.channels_last)
         self.model = models.new(recipe, classes).to(self.device)
         self.model.to(memory_format=self.layout)  # type: ignore[call-overload]  # missing from torch's stub
@@ -217,6 +220,8 @@ class Training:
         earlier = path.read_text().splitlines()[: epoch - 1] if path.exists() else []
         line = json.dumps({"epoch": epoch, **values, "lr": self.optimiser.param_groups[0]["lr"]})
         files.write_text(path, "\n".join([*earlier, line]) + "\n")
+        if self.show is not None:
+            self.show(values, epoch)
 
 
 def _explainer(recipe: Recipe, model: Classifier) -> Explainer | None:

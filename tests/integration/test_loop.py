@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from core import checkpoints, config, datasets, models, runs, selection, train, training_state
+from core import checkpoints, config, datasets, evaluate, files, models, runs, selection, train, training_state
 from core.averaging import Average, Averaging
 from core.distributed import SharedBatchNorm
 from core.errors import ConfigError, RunError, exit_code
@@ -174,6 +174,28 @@ def test_selection_holds_out_training_pictures_and_keeps_the_best(recipe, tmp_pa
     found = selection.score(model, held_out, settings.selection, 5)
     assert found.robust == pytest.approx(robust[-1])
     assert found.clean == pytest.approx(lines(run)[-1]["held_out_clean"])
+
+
+def test_best_and_last_are_both_evaluated(recipe, tmp_path):
+    run, plain = tmp_path / "run", tmp_path / "plain"
+    fit(recipe, run, *SELECTION)
+    fit(recipe, plain)
+    for weights, name in (("last", "evaluation.json"), ("best", "evaluation-best.json")):
+        assert evaluate.main([str(run), "--eps", "8", "--steps", "2", "--weights", weights]) == 0
+        file = "weights.safetensors" if weights == "last" else "best.safetensors"
+        assert runs.read_evaluation(run / name).weights_sha256 == files.sha256_file(run / file)
+    with pytest.raises(RunError, match="expected best.safetensors, found none; train with a .selection. table"):
+        evaluate.main([str(plain), "--weights", "best"])
+
+
+def test_tensorboard_gets_the_curves(recipe, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = tmp_path / "run"
+    assert train.main([str(recipe), "--run-dir", str(run), "--tensorboard"]) == 0
+    events = EventAccumulator(str(run / "tensorboard")).Reload()
+    shown = [event.value for event in events.Scalars("loss")]
+    assert shown == pytest.approx([line["loss"] for line in lines(run)], rel=1e-5)
 
 
 def test_patience_ends_a_training_early(recipe, tmp_path):
