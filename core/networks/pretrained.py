@@ -18,6 +18,10 @@ from core.tensors import Classifier
 
 _HEADS = ("head.", "fc.", "classifier.", "heads.", "AuxLogits.")
 _OPTIONAL = ("num_batches_tracked", "normalise.mean", "normalise.sd")  # older files lack the first, others the rest
+_UNREADABLE = (  # what reading a damaged or forbidden file raises
+    OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError,
+    pickle.UnpicklingError, safetensors.SafetensorError,
+)  # fmt: skip
 _OLD_NAMES = {  # of torchvision's published files
     r"(denselayer\d+\.(?:norm|conv))\.([12])\.": r"\1\2.",
     r"mlp\.linear_1\.": "mlp.0.",
@@ -60,7 +64,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         return _tensors(path, torch.load(path, map_location="cpu", weights_only=True))
     except FileNotFoundError:
         raise ConfigError(f"network: weights: {path}: no such file; correct the path or leave it out") from None
-    except (OSError, safetensors.SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except _UNREADABLE as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ConfigError(
             f"network: weights: {path}: expected tensors (.safetensors or .pth), could not read them: {reason}"
