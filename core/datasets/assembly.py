@@ -132,7 +132,7 @@ def square(pixels: Pixels, size: int) -> Pixels:
     image, side = Image.fromarray(pixels), min(pixels.shape[:2])
     left, top = (image.width - side) // 2, (image.height - side) // 2
     box = (left, top, left + side, top + side)
-    return np.asarray(image.resize((size, size), Image.Resampling.LANCZOS, box=box))
+    return np.asarray(image.crop(box).resize((size, size), Image.Resampling.LANCZOS))
 
 
 def _order(labels: NDArray[np.int64], classes: Sequence[str], per_class: int | None, where: Path) -> list[int]:
