@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,15 +10,22 @@ from core.datasets.assembly import Wanted, folders_in, from_files, pictures_in, 
 from core.datasets.split import Dataset, Split
 from core.errors import DataError
 
+_JPEG = {".jpg", ".jpeg"}
+
 
 def read_folder(path: Path, wanted: Wanted) -> Dataset:
-    """Returns the pictures of an image folder; the first of each class by file name, if a number is given."""
+    """Returns the pictures of an image folder; the first of each class by file name, if a number is given.
+
+    Where files are JPEG the data set's name says so, since numbers from lossy copies differ from published ones.
+    """
     if not path.is_dir():
         raise DataError(
             f"{path}: expected a folder with train/<class>/ and test/<class>/, found none; for CIFAR-10 run "
             f"python -m core.datasets.cifar10 {path}, for pictures of your own set data.path"
         )
-    return _dataset(path, "test", wanted)
+    dataset = _dataset(path, "test", wanted)
+    lossy = any(file.suffix.lower() in _JPEG for file in (path / "test").rglob("*"))
+    return dataclasses.replace(dataset, name=f"{path.name} (JPEG files)") if lossy else dataset
 
 
 def read_imagenette(path: Path, wanted: Wanted) -> Dataset:

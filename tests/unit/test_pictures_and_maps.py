@@ -76,6 +76,7 @@ def folder(tmp_path):
 def test_an_image_folder_is_read_in_order(folder):
     data = datasets.load(Data(source="folder", path=folder, train_per_class=2))
     assert data.classes == ("cat", "dog")
+    assert data.name == folder.name
     assert data.train.pixels.shape == (4, 3, 20, 30)
     assert data.train.ids == ("train/cat/0", "train/cat/1", "train/dog/0", "train/dog/1")
     assert data.test.pixels[:, 0, 0, 0].tolist() == [40, 41, 42, 200, 201, 202]
@@ -83,6 +84,7 @@ def test_an_image_folder_is_read_in_order(folder):
 
 def test_pictures_of_other_sizes_are_cut_square_and_resized(folder):
     Image.new("RGB", (64, 40), (9, 9, 9)).save(folder / "test" / "cat" / "9.jpg")
+    assert datasets.load(Data(source="folder", path=folder, size=16)).name == folder.name + " (JPEG files)"
     data = datasets.load(Data(source="folder", path=folder, size=16))
     assert data.test.pixels.shape == (7, 3, 16, 16)
 
