@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import tarfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from scipy.io import savemat
 
-from core import datasets, pictures
+from core import datasets
 from core.datasets import Data, assembly, cub
+from core.datasets import cifar10 as cifar10_folder
 from core.datasets.split import Split, hold_out
 from core.errors import ConfigError, DataError
 
@@ -70,15 +77,48 @@ def test_cifar10_is_read_from_its_binary_version(cifar10):
     assert few.test.ids[3] == "test/cat/00000"
 
 
-def test_cifar10_is_the_same_as_a_folder_of_its_pictures(cifar10, tmp_path):
+def test_cifar10_written_as_a_folder_is_the_same_data(cifar10, tmp_path, capsys):
+    folder = tmp_path / "folder"
+    assert cifar10_folder.main([str(folder), "--archive", str(cifar10[0])]) == 0
+    assert capsys.readouterr().out == f"{folder}: 66 pictures of 10 classes\n"
     data = datasets.load(Data(source="cifar10", path=cifar10[0]))
-    for split in (data.train, data.test):
-        for picture, name in zip(split.pixels, split.ids, strict=True):
-            file = tmp_path / "folder" / f"{name}.png"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(pictures.encode_png(picture.permute(1, 2, 0).contiguous().numpy()))
-    folder = datasets.load(Data(source="folder", path=tmp_path / "folder"))
-    assert folder.fingerprint() == data.fingerprint()
+    assert datasets.load(Data(source="folder", path=folder)).fingerprint() == data.fingerprint()
+
+
+@pytest.fixture
+def served(tmp_path_factory):
+    """A folder and the address at which a server shows it."""
+    folder = tmp_path_factory.mktemp("served")
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *words):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield folder, f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_the_archive_is_fetched_checked_and_unpacked(cifar10, served, tmp_path):
+    path, (folder, address) = cifar10[0], served
+    with tarfile.open(folder / "cifar-10-binary.tar.gz", "w:gz") as archive:
+        for file in sorted(path.glob("*.*")):
+            archive.add(file, f"cifar-10-batches-bin/{file.name}")
+    content = (folder / "cifar-10-binary.tar.gz").read_bytes()
+    url, md5 = f"{address}/cifar-10-binary.tar.gz", hashlib.md5(content, usedforsecurity=False).hexdigest()
+    cifar10_folder.unpack(tmp_path / "here", md5, url)
+    (folder / "cifar-10-binary.tar.gz").unlink()
+    cifar10_folder.unpack(tmp_path / "here", md5, url)  # finds the file
+    direct, fetched = (datasets.load(Data(source="cifar10", path=place)) for place in (path, tmp_path / "here"))
+    assert fetched.fingerprint() == direct.fingerprint()
+    with pytest.raises(DataError, match=r"absent: CIFAR-10 could not be downloaded or unpacked: .*404"):
+        cifar10_folder.unpack(tmp_path / "absent", md5, url)
+    (folder / "cifar-10-binary.tar.gz").write_bytes(content[:-9])
+    with pytest.raises(
+        DataError, match=r"corrupted\.; put cifar-10-binary\.tar\.gz from https://www\.cs\.toronto\.edu/"
+    ):
+        cifar10_folder.unpack(tmp_path / "other", md5, url)
 
 
 def test_cifar100_has_its_fine_classes(tmp_path):
