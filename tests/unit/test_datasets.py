@@ -14,11 +14,13 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 
-from core import datasets
+from core import datasets, salience
 from core.datasets import Data, assembly, cub
 from core.datasets import cifar10 as cifar10_folder
 from core.datasets.split import Split, hold_out
 from core.errors import ConfigError, DataError
+from core.salience.boxes import Boxes
+from core.salience.masks import Masks
 
 RANDOM = np.random.default_rng(1)
 
@@ -289,6 +291,22 @@ def test_masks_and_boxes_of_birds_go_by_source_id(birds):
     assert masks["train/002.Jay/Jay_2_4"] == root / "segmentations" / "002.Jay" / "Jay_2_4.png"
     (root / "segmentations").rename(path / "segmentations")
     assert cub.masks(path)["train/001.Auk/Auk_1_7"] == path / "segmentations" / "001.Auk" / "Auk_1_7.png"
+
+
+def test_boxes_and_masks_of_birds_are_read_as_salience(birds, tmp_path):
+    path, root = birds
+    train = datasets.load(Data(source="cub-200-2011", path=path, size=16)).train
+    assert cub.main([str(path), str(tmp_path / "boxes.csv")]) == 0
+    found = salience.load(Boxes(path=tmp_path / "boxes.csv"), train, training=True)
+    inside = found.values()[0, 0] > 0.5  # of 20×16 pixels columns 2 to 18 are kept; the box is 10×9 at (2, 3)
+    expected = torch.zeros(16, 16, dtype=torch.bool)
+    expected[3:12, 0:10] = True
+    assert torch.equal(inside, expected)
+    masks = Masks(path=root / "segmentations", match="stem")
+    assert bool((salience.load(masks, train, training=True).values()[0] == 1).all())
+    (root / "images" / "001.Auk" / "Auk_1_7.jpg").write_bytes(b"nothing")
+    with pytest.raises(DataError, match=r"Auk_1_7\.jpg: expected a picture, could not read it"):
+        cub.write_boxes(path, tmp_path / "boxes.csv")
 
 
 def bird_lists(birds, name, text):
