@@ -125,6 +125,20 @@ def unpacked(path: Path, folder: str, marker: str, remedy: str) -> Path:
     raise DataError(f"{path}: expected {marker} there or in {folder}/, found none; {remedy}")
 
 
+def lines_of(file: Path) -> list[str]:
+    """Returns the lines of a list that belongs to an archive.
+
+    Raises:
+        DataError: it is absent, or no text.
+    """
+    try:
+        return file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{file}: expected this list of the archive, could not read it: {error}; unpack the archive again"
+        ) from None
+
+
 def square(pixels: Pixels, size: int) -> Pixels:
     """Returns the middle square of a picture ([height, width, 3]), resized to ``size`` × ``size`` pixels."""
     if pixels.shape[:2] == (size, size):

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from core.datasets.assembly import Wanted, from_arrays, unpacked
+from core.datasets.assembly import Wanted, from_arrays, lines_of, unpacked
 from core.datasets.split import Dataset, Split
 from core.errors import DataError
 
@@ -61,7 +61,7 @@ def read_cifar(name: Literal["cifar10", "cifar100"], path: Path, wanted: Wanted)
         "it there (the python version is not read, since reading a pickle runs code)"
     )
     root = unpacked(path, layout.folder, layout.train[0], remedy)
-    classes = tuple(_bytes(root / layout.names).decode().split())
+    classes = tuple(name for name in lines_of(root / layout.names) if name)
     return Dataset(
         name=name,
         classes=classes,
@@ -80,15 +80,11 @@ def _split(
 
 
 def _records(file: Path, length: int) -> NDArray[np.uint8]:
-    content = np.frombuffer(_bytes(file), np.uint8)
+    if not file.is_file():
+        raise DataError(f"{file}: expected this file of the archive, found none; unpack the archive again")
+    content = np.fromfile(file, np.uint8)
     if not content.size or content.size % length:
         raise DataError(
             f"{file}: expected records of {length} bytes, got {content.size} bytes; unpack the archive again"
         )
     return content.reshape(-1, length)
-
-
-def _bytes(file: Path) -> bytes:
-    if not file.is_file():
-        raise DataError(f"{file}: expected this file of the archive, found none; unpack the archive again")
-    return file.read_bytes()

@@ -19,7 +19,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from core import files
-from core.datasets.assembly import Wanted, from_files, unpacked
+from core.datasets.assembly import Wanted, from_files, lines_of, unpacked
 from core.datasets.split import Dataset, Split
 from core.errors import DataError, exit_code
 
@@ -156,9 +156,7 @@ def _pictures(root: Path) -> dict[str, _Picture]:
 
 def _table(file: Path) -> dict[str, str]:
     """Returns the lines of a list, by their first word."""
-    if not file.is_file():
-        raise DataError(f"{file}: expected this list, found none; {_REMEDY}")
-    rows = (line.split(maxsplit=1) for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
+    rows = (line.split(maxsplit=1) for line in lines_of(file) if line.strip())
     return {row[0]: row[-1].strip() for row in rows}
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from core.datasets.assembly import Wanted, folders_in, from_files, pictures_in, unpacked
+from core.datasets.assembly import Wanted, folders_in, from_files, lines_of, pictures_in, unpacked
 from core.datasets.split import Dataset, Split
 from core.errors import DataError
 
@@ -37,7 +37,7 @@ def _train(path: Path, classes: tuple[str, ...], wanted: Wanted) -> Split:
 def _test(path: Path, classes: tuple[str, ...], wanted: Wanted) -> Split:
     label_of = {name: label for label, name in enumerate(classes)}
     labels, files = [], []
-    for number, line in enumerate((path / "val_annotations.txt").read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(lines_of(path / "val_annotations.txt"), start=1):
         name, _, rest = line.partition("\t")
         wnid = rest.partition("\t")[0]
         if wnid not in label_of:

@@ -324,9 +324,10 @@ def test_bird_lists_that_contradict_each_other_are_refused(birds):
     message = bird_lists(birds, "image_class_labels.txt", "1 1\n2 201\n3 2\n4 2\n")
     assert "picture 2: expected class 1 (001.Auk) and 0 (test) or 1 (train), got class 201 and 0" in message
     (root / "image_class_labels.txt").unlink()
-    assert "image_class_labels.txt: expected this list, found none" in refusal(
-        source="cub-200-2011", path=path, size=16
-    )
+    absent = refusal(source="cub-200-2011", path=path, size=16)
+    assert "image_class_labels.txt: expected this list of the archive, could not read it: " in absent
+    (root / "image_class_labels.txt").write_bytes(b"1 \xff\n")
+    assert "could not read it: 'utf-8' codec" in refusal(source="cub-200-2011", path=path, size=16)
 
 
 def test_masks_and_boxes_that_are_absent_or_damaged_are_named(birds):
