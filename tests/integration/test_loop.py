@@ -18,10 +18,11 @@ import torch
 from core import checkpoints, config, datasets, evaluate, files, models, runs, selection, train, training_state
 from core.averaging import Average, Averaging
 from core.distributed import SharedBatchNorm
-from core.errors import ConfigError, RunError, exit_code
+from core.errors import ConfigError, MachineError, RunError, exit_code
 from core.optimisation import Optimiser
 from core.recipe import Recipe
 from core.selection import Selection
+from core.training import Training
 from core.weight_perturbation import WeightPerturbation, perturbed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -355,3 +356,57 @@ def test_shared_batch_norm_alone_is_batch_norm(tmp_path):
         torch.testing.assert_close(shared.running_var, own.running_var)
     finally:
         dist.destroy_process_group()
+
+
+# ---- a purifier in front of a trained classifier ----
+
+
+def test_a_purifier_trains_resumes_and_is_judged_alike_every_time(recipe, tmp_path):
+    """AToP through the whole loop: selection sees the randomised model, a killed run ends in the same weights."""
+    fit(recipe, tmp_path / "bare")
+    atop = tmp_path / "atop.toml"
+    objective = f'method = "atop"\nclassifier = "{(tmp_path / "bare").as_posix()}"\nadversarial_from_epoch = 1\n'
+    objective += "attack = { steps = 1 }\npurification = { width = 4, discriminator_width = 4 }\n[optimiser]"
+    start, end = RECIPE.index('method = "pgd-at"'), RECIPE.index("[optimiser]")
+    atop.write_text(RECIPE[:start] + objective + RECIPE[end + len("[optimiser]") :])
+    whole, stopped = tmp_path / "one" / "run", tmp_path / "two" / "run"
+    fit(atop, whole, *SELECTION)
+    fit(atop, stopped, *SELECTION)
+    for name in ("weights.safetensors", "best.safetensors"):
+        assert (whole / name).read_bytes() == (stopped / name).read_bytes()
+    card = []
+    for _ in range(2):
+        assert evaluate.main([str(whole), "--eps", "8", "--steps", "2"]) == 0
+        card.append([point.correct for point in runs.read_evaluation(whole).curve])
+    assert card[0] == card[1]
+    with pytest.raises(RunError, match="expected a classifier of 10 classes, got 15; train it on the same data"):
+        models.new(config.load(Recipe, atop), 10)
+
+
+def test_without_tensorboard_the_flag_says_what_to_install(recipe, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(MachineError, match="expected the package tensorboard; run pip install tensorboard"):
+        train.main([str(recipe), "--run-dir", str(tmp_path / "run"), "--tensorboard"])
+
+
+def test_the_copy_that_gives_part_its_maps_is_resumed_too(recipe, tmp_path):
+    """Refreshed every 5 steps, with 6 steps an epoch: at a resume the copy is older than the weights."""
+    part = 'objective={ method = "part", warm_up_epochs = 1, recompute_every = 5, attack = { steps = 1 } }'
+    settings = config.load(Recipe, recipe, [part])
+    data = datasets.load(settings.data)
+
+    def training(run, show=None):
+        return Training(settings, run, data.train, len(data.classes), None, show=show)
+
+    def stop(_, epoch):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    whole, resumed = training(tmp_path / "whole"), training(tmp_path / "stopped", stop)
+    whole.fit()
+    with pytest.raises(KeyboardInterrupt):
+        resumed.fit()
+    resumed = training(tmp_path / "stopped")
+    assert resumed.progress.epoch == 2
+    resumed.fit()
+    assert all(torch.equal(tensor, whole.final()[name]) for name, tensor in resumed.final().items())
