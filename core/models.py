@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import torch
@@ -12,25 +13,27 @@ from core.objectives.atop import Atop
 from core.purification.pipeline import Purified, compose
 from core.purification.transforms import block_sides
 from core.recipe import Recipe
-from core.runs import Weights
+from core.runs import RunRecord, Weights
 from core.tensors import Classifier
 
 _PROTECTED = "classifier.toml"  # recipe of the classifier behind a purifier, kept so that the run stands alone
 
 
-def new(made: Recipe, classes: int) -> Classifier:
-    """Returns the untrained model of a recipe on the CPU; an AToP recipe's classifier comes trained from its run.
+def new(made: Recipe, classes: int, size: tuple[int, int]) -> Classifier:
+    """Returns the untrained model of a recipe for pictures of ``size`` (height, width), on the CPU.
+
+    An AToP recipe's classifier comes trained from its run.
 
     Raises:
         RunError: the classifier's run is absent, not finished, or has another number of classes.
     """
     if not isinstance(made.objective, Atop):
-        return networks.build(made.network, classes, made.seed)
+        return networks.build(made.network, classes, made.seed, size)
     run = made.objective.classifier
     record = runs.read_run(run)
     if (found := len(record.classes)) != classes:
         raise RunError(f"{run}: expected a classifier of {classes} classes, got {found}; train it on the same data")
-    block_sides(made.objective.purification.transform, record.height, record.width)
+    block_sides(made.objective.purification.transform, *size)
     protected = load_classifier(run, torch.device("cpu"))
     return compose(made.objective.purification, protected, made.seed)
 
@@ -49,7 +52,7 @@ def load_classifier(run: Path, device: torch.device, weights: Weights = "last") 
         RunError: the run is not finished, or its weights do not fit its recipe.
     """
     path = runs.weights_path(run, weights)
-    model = _empty(run, len(runs.read_run(run).classes))
+    model = _empty(run, runs.read_run(run))
     try:
         model.load_state_dict(checkpoints.read(path)[0])
     except RuntimeError as error:
@@ -57,10 +60,17 @@ def load_classifier(run: Path, device: torch.device, weights: Weights = "last") 
     return model.to(device).eval()
 
 
-def _empty(run: Path, classes: int) -> Classifier | Purified:
+def _empty(run: Path, record: RunRecord) -> Classifier | Purified:
+    """Returns the model of a run with weights that are still to be loaded."""
     made = recipe.read(run)
     if not isinstance(made.objective, Atop):
-        return networks.build(made.network, classes, made.seed)
-    protected = config.load(Recipe, run / _PROTECTED)
-    classifier = networks.build(protected.network, classes, protected.seed)
-    return compose(made.objective.purification, classifier, made.seed)
+        return _network(made, record)
+    protected = _network(config.load(Recipe, run / _PROTECTED), record)
+    return compose(made.objective.purification, protected, made.seed)
+
+
+def _network(made: Recipe, record: RunRecord) -> Classifier:
+    network = dataclasses.replace(
+        made.network, weights=None
+    )  # the run's own weights take the place of any it began with
+    return networks.build(network, len(record.classes), made.seed, (record.height, record.width))

@@ -30,6 +30,7 @@ class RunRecord:
         dataset: name of the data source.
         dataset_fingerprint: SHA-256 over the ids, labels and pixels of the training and test pictures.
         salience: what salience maps the run used, if any: the source, and the share of pixels above the threshold.
+        initial_weights_sha256: of the file that the network's weights began with, if there was one.
         best_epoch: epoch with the best held-out robust accuracy, whose weights are ``best.safetensors``; ``None``
             without selection.
         best_robust: that accuracy.
@@ -54,6 +55,7 @@ class RunRecord:
     device: str
     threads: int
     versions: dict[str, str]
+    initial_weights_sha256: str | None = None
     best_epoch: int | None = None
     best_robust: float | None = None
     processes: int = 1

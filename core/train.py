@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from core import checkpoints, config, datasets, models, runs, salience
+from core import checkpoints, config, datasets, files, models, runs, salience
 from core.board import board
 from core.datasets.split import Dataset, Split, hold_out
 from core.devices import deterministic, fits, out_of_memory, pick
@@ -128,6 +128,7 @@ def _record(recipe: Recipe, run: Path, data: Dataset, maps: Maps | None, trainin
         seed=recipe.seed,
         epochs=training.progress.epoch,
         seconds=round(training.progress.seconds, 3),
+        initial_weights_sha256=files.sha256_file(initial) if (initial := recipe.network.weights) else None,
         best_epoch=training.progress.best_epoch,
         best_robust=training.progress.best_robust,
         processes=training.group.size,

@@ -67,7 +67,7 @@ class Training:
         self.device = device or train.pixels.device
         self.group, self.show = group or Group(), show
         self.layout = memory_format(channels_last=recipe.channels_last)
-        self.model = models.new(recipe, classes).to(self.device)
+        self.model = models.new(recipe, classes, (train.pixels.shape[2], train.pixels.shape[3])).to(self.device)
         self.model.to(memory_format=self.layout)  # type: ignore[call-overload]  # missing from torch's stub
         if self.group.size > 1:
             share_batch_norm(self.model)

@@ -380,7 +380,7 @@ def test_a_purifier_trains_resumes_and_is_judged_alike_every_time(recipe, tmp_pa
         card.append([point.correct for point in runs.read_evaluation(whole).curve])
     assert card[0] == card[1]
     with pytest.raises(RunError, match="expected a classifier of 10 classes, got 15; train it on the same data"):
-        models.new(config.load(Recipe, atop), 10)
+        models.new(config.load(Recipe, atop), 10, (24, 24))
 
 
 def test_without_tensorboard_the_flag_says_what_to_install(recipe, tmp_path, monkeypatch):
@@ -410,3 +410,18 @@ def test_the_copy_that_gives_part_its_maps_is_resumed_too(recipe, tmp_path):
     assert resumed.progress.epoch == 2
     resumed.fit()
     assert all(torch.equal(tensor, whole.final()[name]) for name, tensor in resumed.final().items())
+
+
+def test_a_transformer_takes_its_size_from_the_pictures_and_is_loaded_without_its_first_weights(recipe, tmp_path):
+    """A run that began with weights from a file stands alone afterwards: the file may be gone."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    small = ['network={ name = "vit-b-16", width = 12 }', "optimiser.epochs=1", "objective.attack.steps=1"]
+    fit(recipe, first, *small)
+    weights = tmp_path / "weights.safetensors"
+    weights.write_bytes((first / "weights.safetensors").read_bytes())
+    small[0] = f'network={{ name = "vit-b-16", width = 12, weights = "{weights.as_posix()}" }}'
+    record = fit(recipe, second, *small)
+    assert record.initial_weights_sha256 == files.sha256_file(weights)
+    weights.unlink()
+    model = models.load_classifier(second, torch.device("cpu"))
+    assert model(torch.rand(2, 3, 24, 24)).shape == (2, 15)
