@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import statistics
 import sys
-import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,13 +20,13 @@ import torch
 from scipy.stats import t as student
 
 from benchmarks.claims import RESULTS, Claim, hardware, today, versions, write
-from core import config, datasets, files, models, train
+from core import config, datasets, files, models, runs, train
 from core.attacks.autoattack import AaFast, aa_fast
 from core.attacks.budget import uniform
 from core.attacks.pgd import pgd
 from core.datasets.split import Split
 from core.devices import deterministic
-from core.errors import exit_code
+from core.errors import RunError, exit_code
 from core.evaluation import check, judge
 from core.recipe import Recipe
 from core.tensors import Classifier, generator, to_unit
@@ -62,12 +63,9 @@ class Row:
 def main(argv: Sequence[str] | None = None) -> int:
     """Trains and evaluates every method with every seed; writes the claims and the page."""
     options = _parser().parse_args(argv)
-    with tempfile.TemporaryDirectory() as folder:
-        found = [
-            (method, measure(method, seed, options, Path(folder)))
-            for seed in range(1, options.seeds + 1)
-            for method in options.methods
-        ]
+    seeds = range(1, options.seeds + 1)
+    with ProcessPoolExecutor(options.jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        found = [row for rows in pool.map(measure_seed, seeds, [options] * options.seeds) for row in rows]
     rows = _rows(found, options)
     write(options.out, [_claim(row, options) for row in rows])
     files.write_text(options.page, page(rows, options))
@@ -75,8 +73,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def measure_seed(seed: int, options: argparse.Namespace) -> list[tuple[str, dict[str, float]]]:
+    """Returns each method's accuracies with one seed; what was measured before is read from the work folder."""
+    torch.set_num_threads(1)
+    found = []
+    for method in options.methods:
+        kept = options.work / f"{seed}" / f"{method}.json"
+        if not kept.is_file():
+            files.write_json(kept, measure(method, seed, options, options.work))
+        found.append((method, files.read_json(kept, RunError, "remove it")))
+    return found
+
+
 def measure(method: str, seed: int, options: argparse.Namespace, folder: Path) -> dict[str, float]:
-    """Trains one run and returns its accuracy in each condition."""
+    """Trains one run, or goes on with it, and returns its accuracy in each condition."""
     run = folder / f"{seed}" / method
     overrides = [
         f"seed={seed}",
@@ -89,7 +99,8 @@ def measure(method: str, seed: int, options: argparse.Namespace, folder: Path) -
     if method == "atop":
         overrides.append(f"objective.classifier={folder / str(seed) / 'standard'}")
     recipe = config.load(Recipe, CONFIGS / f"cifar10-{method}.toml", overrides)
-    train.train(recipe, run, torch.device("cpu"))
+    if not runs.finished(run):
+        train.train(recipe, run, torch.device("cpu"))
     model = models.load_classifier(run, torch.device("cpu"))
     return accuracies(model, datasets.load(recipe.data).test, seed)
 
@@ -138,6 +149,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--train-per-class", type=int, default=300)
     parser.add_argument("--test-per-class", type=int, default=50)
     parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--jobs", type=int, default=2, help="seeds at a time, a core each")
+    parser.add_argument(
+        "--work", type=Path, default=Path("runs/methods_small"), help="a second call goes on from there"
+    )
     parser.add_argument("--width", type=int, default=16)
     parser.add_argument("--out", type=Path, default=RESULTS / "methods_small.json")
     parser.add_argument("--page", type=Path, default=PAGE)

@@ -32,8 +32,8 @@ class Data:
         path: the folder; every source but ``"photographs"`` has one.
         size: side in pixels: of the patches, or to which the middle squares of all pictures are resized; without it
             they stay as they are, which Imagenette and CUB-200-2011 cannot, since their sizes differ.
-        train_per_class: at most so many training pictures of each class; without it all (photographs: 120).
-        test_per_class: at most so many test pictures of each class; without it all (photographs: 30).
+        train_per_class: at most so many training pictures of each class; without it all (photographs: 100).
+        test_per_class: at most so many test pictures of each class; without it all (photographs: 24).
     """
 
     source: Source
@@ -60,7 +60,7 @@ def load(data: Data) -> Dataset:
     """
     wanted = Wanted(size=data.size, train_per_class=data.train_per_class, test_per_class=data.test_per_class)
     if data.source == "photographs":
-        return cut_photographs(data.size or 48, data.train_per_class or 120, data.test_per_class or 30)
+        return cut_photographs(data.size or 48, data.train_per_class or 100, data.test_per_class or 24)
     assert data.path is not None
     return _read(data.source, data.path, wanted)
 

@@ -64,7 +64,7 @@ def test_every_source_model_has_its_numbers(results):
         for threshold in model["threshold"].values():
             assert threshold["low"] < threshold["estimate"] < threshold["high"]
         assert model["recovery"]["eps_dprime1"]["covered"] in {True, False}
-        assert model["machine"]["clean_accuracy"]["pictures"] == 450
+        assert model["machine"]["clean_accuracy"]["pictures"] == 360
 
 
 def test_machines_fall_along_the_ladder_and_adversarial_training_stands_above_standard(results):
