@@ -182,7 +182,8 @@ def _claim(row: Row, options: argparse.Namespace) -> Claim:
         spread=(round(row.interval[0], 4), round(row.interval[1], 4)),
         n=len(row.shares) * row.pictures,
         seed=1,
-        command=f"{COMMAND} --methods {' '.join(options.methods)} --seeds {options.seeds} --train-per-class {options.train_per_class} "
+        command=f"{COMMAND} --methods {' '.join(options.methods)} --seeds {options.seeds} "
+        f"--train-per-class {options.train_per_class} "
         f"--test-per-class {options.test_per_class} --epochs {options.epochs} --width {options.width}",
         versions=versions("torch"),
     )
