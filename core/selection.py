@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 
 from core.attacks.budget import uniform
-from core.attacks.pgd import Pgd, pgd
+from core.attacks.pgd import Pgd, attacked
 from core.datasets.split import Split
 from core.errors import ConfigError
 from core.networks.mode import frozen
@@ -62,14 +62,7 @@ def _right(
     model: Classifier, pixels: torch.Tensor, labels: torch.Tensor, selection: Selection, seed: int, first: int
 ) -> torch.Tensor:
     x, attack = to_unit(pixels), selection.attack
-    adversarial = pgd(
-        model,
-        x,
-        labels,
-        uniform(attack.eps, x),
-        steps=attack.steps,
-        step_size=attack.step_size,
-        generator=generator(x.device, seed, "selection", first),
-    )
+    start = generator(x.device, seed, "selection", first)
+    adversarial = attacked(model, x, labels, uniform(attack.eps, x), attack, start)
     with torch.no_grad():
         return torch.stack([(model(pictures).argmax(1) == labels).sum().cpu() for pictures in (x, adversarial)])

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from core.attacks.budget import uniform
-from core.attacks.pgd import Pgd, cross_entropy, pgd
+from core.attacks.pgd import Pgd, attacked, cross_entropy
 from core.errors import ConfigError
 from core.objectives.batch import Batch, Loss
 from core.purification import transforms
@@ -88,11 +88,11 @@ def atop(model: Classifier, batch: Batch, objective: Atop) -> Loss:
         with torch.no_grad():
             logits = model.classifier(completed)
         return _loss(terms(model, x, completed, drawn, logits, y), objective.gan_weight, 0.0, logits)
-    attacked = attack(model, x, y, objective, drawn, batch.generator)
-    completed = model.purify(attacked, drawn)
+    adversarial = attack(model, x, y, objective, drawn, batch.generator)
+    completed = model.purify(adversarial, drawn)
     logits = model.classifier(completed)
     if objective.reconstruct == "adversarial":
-        parts = terms(model, attacked, completed, drawn, logits, y)
+        parts = terms(model, adversarial, completed, drawn, logits, y)
     else:
         parts = terms(model, x, model.purify(x, drawn), drawn, logits, y)
     return _loss(parts, objective.gan_weight, objective.classification_weight, logits)
@@ -119,8 +119,7 @@ def terms(
 def attack(model: Purified, x: Images, y: Labels, objective: Atop, drawn: Draw, generator: torch.Generator) -> Images:
     """Returns ``x`` attacked by PGD, through the whole pipeline or against the bare classifier."""
     settings, target = objective.attack, _target(model, objective, drawn)
-    budget = uniform(settings.eps, x)
-    return pgd(target, x, y, budget, steps=settings.steps, step_size=settings.step_size, generator=generator)
+    return attacked(target, x, y, uniform(settings.eps, x), settings, generator)
 
 
 class _Held(nn.Module):

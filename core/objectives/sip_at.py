@@ -44,7 +44,9 @@ class SipAt:
         if not 0 <= self.threshold <= 1:
             raise ConfigError(f"threshold: expected 0 to 1, got {self.threshold}")
         if self.budget == "soft" and self.threshold != _THRESHOLD:
-            raise ConfigError(f"threshold: a soft budget has none, got {self.threshold}; remove it, or budget = 'soft'")
+            raise ConfigError(
+                f"threshold: a soft budget has none, got {self.threshold}; remove it, or set budget = 'binary'"
+            )
         if self.base == "trades" and self.beta is None:
             raise ConfigError("beta: base = 'trades' needs it, got none; add beta = 6.0")
         if self.base == "pgd-at" and self.beta is not None:

@@ -18,12 +18,9 @@ from core.salience.cache import Stored
 from core.salience.making import LoadClassifier, Making, Source, part, prepare
 from core.salience.matching import Size
 from core.salience.scale import scaled, unannotated_rows
-from core.salience.spectral import SpectralResidual
 from core.tensors import Bytes, Salience, to_unit
 
-__all__ = ["LoadClassifier", "Maps", "MapsRecord", "SalienceSource", "Size", "Source", "load", "maps"]
-
-SalienceSource = SpectralResidual  # what a recipe may say today; Source is all of them
+__all__ = ["LoadClassifier", "Maps", "MapsRecord", "Size", "Source", "load", "maps"]
 
 
 @dataclass(frozen=True, kw_only=True)

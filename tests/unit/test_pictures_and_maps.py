@@ -13,8 +13,7 @@ from core import datasets, pictures, salience
 from core.datasets import Data
 from core.datasets.augmentation import Augmentation, draw
 from core.errors import ConfigError, DataError
-from core.salience import SalienceSource
-from core.salience.spectral import spectral_residual
+from core.salience.spectral import SpectralResidual, spectral_residual
 from core.tensors import generator
 
 
@@ -151,9 +150,9 @@ def test_spectral_residual_points_at_the_odd_one_out():
 
 def test_rank_scale_spares_the_share_that_the_threshold_says():
     pixels = torch.randint(0, 256, (5, 3, 20, 20), dtype=torch.uint8, generator=generator("cpu", 1))
-    maps = salience.maps(SalienceSource(scale="rank"), pixels)
+    maps = salience.maps(SpectralResidual(scale="rank"), pixels)
     assert maps.shape == (5, 1, 20, 20)
     assert (maps > 0.75).float().mean(dim=(1, 2, 3)).tolist() == pytest.approx([0.25] * 5, abs=0.005)
-    stretched = salience.maps(SalienceSource(scale="min-max"), pixels)
+    stretched = salience.maps(SpectralResidual(scale="min-max"), pixels)
     assert float(stretched.amin()) == 0
     assert stretched.amax(dim=(1, 2, 3)).tolist() == pytest.approx([1.0] * 5)
