@@ -20,8 +20,8 @@ import torch
 from scipy.stats import t as student
 
 from benchmarks.claims import RESULTS, Claim, hardware, today, versions, write
-from core import config, datasets, files, models, runs, train
-from core.attacks.autoattack import AaFast, aa_fast
+from core import attacks, config, datasets, files, models, runs, train
+from core.attacks.autoattack import aa_fast
 from core.attacks.budget import uniform
 from core.attacks.pgd import pgd
 from core.datasets.split import Split
@@ -35,7 +35,8 @@ METHODS = ("standard", "pgd-at", "trades", "mart", "sip-at", "part", "part-t", "
 CONFIGS = Path(__file__).resolve().parents[1] / "core" / "configs"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "methods_small.md"
 EPS = (2, 4, 8)
-AA = AaFast(steps=20, targets=3)
+AA_STEPS, AA_TARGETS = 20, 3
+AA = aa_fast(steps=AA_STEPS, targets=AA_TARGETS)
 COMMAND = "python -m benchmarks.methods_small"
 _ATOP = (
     "AToP is attacked through its whole pipeline, without averaging over its randomness: too weak an attack to praise "
@@ -117,7 +118,7 @@ def accuracies(model: Classifier, test: Split, seed: int) -> dict[str, float]:
         for eps in EPS:
             budget, step = uniform(eps / 255, x), 2.5 * eps / 255 / 20
             by_pgd = pgd(model, x, y, budget, steps=20, step_size=step, generator=generator("cpu", seed, "pgd", eps))
-            by_aa = aa_fast(model, x, y, budget, AA, generator("cpu", seed, "aa", eps))
+            by_aa = attacks.run(AA, model, x, y, budget, generator("cpu", seed, "aa", eps))
             for adversarial in (by_pgd, by_aa):
                 check(x, adversarial, eps / 255)
             found[f"pgd-20 ε {eps}"] = _share(model, by_pgd, y)
@@ -133,7 +134,7 @@ def page(rows: Sequence[Row], options: argparse.Namespace) -> str:
         f"the published, not equal), {10 * options.train_per_class} training and {10 * options.test_per_class} "
         f"test pictures, the small network (width {options.width}), {options.epochs} epochs, {options.seeds} seeds, "
         f"{hardware()}, {today()}. Mean accuracy in % over seeds with 95 % t interval over seeds. `{AA.name}`: APGD on "
-        f"cross-entropy, then targeted APGD on {AA.targets} targets, {AA.steps} steps each. "
+        f"cross-entropy, then targeted APGD on {AA_TARGETS} targets, {AA_STEPS} steps each. "
         f"{_ATOP if 'atop' in options.methods else ''}Nothing follows from this for larger networks or all of CIFAR-10."
     )
     head = "| method | " + " | ".join(conditions) + " |"

@@ -2,72 +2,58 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from core.attacks.budget import Budget
-from core.attacks.pgd import PointLoss, cross_entropy
-from core.errors import ConfigError
-from core.networks.mode import frozen
-from core.tensors import Classifier, Images, Labels, Logits, PerPicture
+from core.attacks.front import Front
+from core.attacks.losses import Kind
+from core.attacks.tries import Tries
+from core.tensors import Images, PerPicture
 
 _MOMENTUM = 0.75  # weight of the new step against the last one
 _RISING = 0.75  # share of a window's steps in which the loss must rise for the step size to stay
 
 
-def targeted_dlr(targets: Labels) -> PointLoss:
-    """Returns the targeted difference-of-logits-ratio loss towards ``targets`` (Croce & Hein 2020, eq. 7).
+@dataclass(frozen=True, kw_only=True)
+class Apgd(Tries):
+    """Settings of APGD.
 
-    −(z_y − z_t) / (z_(1) − (z_(3) + z_(4)) / 2), with z_(k) the k-th largest logit; scaling or shifting all logits does
-    not change it.
-
-    Raises:
-        ConfigError: when called, if the classifier has fewer than four classes.
-    """
-
-    def loss(logits: Logits, y: Labels) -> PerPicture:
-        if logits.shape[1] < 4:
-            raise ConfigError(f"targeted DLR: expected at least 4 classes, got {logits.shape[1]}; use cross-entropy")
-        values = logits.float()
-        top = values.topk(4, dim=1).values
-        gap = values.gather(1, y[:, None]) - values.gather(1, targets[:, None])
-        return (-gap / (top[:, :1] - (top[:, 2:3] + top[:, 3:4]) / 2 + 1e-12)).squeeze(1)
-
-    return loss
-
-
-def apgd(
-    model: Classifier,
-    x: Images,
-    y: Labels,
-    budget: Budget,
-    *,
-    steps: int,
-    generator: torch.Generator,
-    loss: PointLoss = cross_entropy,
-) -> Images:
-    """Returns ``x`` moved within ``budget``: the last iterate that was misclassified, or else the one of largest loss.
-
-    Args:
-        model: maps images in [0, 1] to logits; in evaluation mode meanwhile.
-        x: pictures, [B, C, H, W] in [0, 1].
-        y: their classes, [B].
-        budget: limits; elements with limit 0 stay bit for bit what they were.
+    Attributes:
+        loss: ``"ce"``: cross-entropy; ``"dlr"``: difference-of-logits ratio, its targeted form where there are targets.
         steps: gradient steps; the step size begins at twice the limits and is halved where progress ends.
-        generator: source of the random start, on the device of ``x``.
-        loss: per-picture loss to raise.
     """
-    with frozen(model):
-        state = _begin(model, x, y, budget, generator, loss)
-        windows = _windows(steps)
-        for step in range(steps):
-            state = _move(state, model, x, y, budget, loss, first=step == 0)
-            if step + 1 in windows:
-                state = _adapt(state, windows[step + 1])
-    return torch.where(_wide(state.fooled), state.misclassified, state.best)
+
+    loss: Kind = "ce"
+    steps: int = 100
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.at_least_one("steps")
+
+    @property
+    def name(self) -> str:
+        """The name of the attack in all files."""
+        kind = f"apgd-t-{self.steps}x{self.targets}" if self.targets else f"apgd-{self.loss}-{self.steps}"
+        return self.named(kind)
+
+
+def apgd(front: Front, settings: Apgd, generator: torch.Generator) -> Images:
+    """Returns a fooling point for each picture of ``front`` where there was one, or else the one of largest loss."""
+    state = _begin(front, settings.loss, generator)
+    windows = _windows(settings.steps)
+    for step in range(settings.steps):
+        state = _move(state, front, settings.loss, first=step == 0)
+        if step + 1 in windows:
+            state = _adapt(state, windows[step + 1])
+        if (kept := front.leaving(step)) is not None:
+            state = _State(**{field.name: getattr(state, field.name)[kept] for field in dataclasses.fields(state)})
+            if front.empty:
+                break
+    return front.found(otherwise=state.best)
 
 
 @dataclass(kw_only=True)
@@ -81,19 +67,15 @@ class _State:
     best: Images
     best_gradient: Images
     best_value: PerPicture
-    misclassified: Images
-    fooled: Tensor
     factor: PerPicture  # step size in units of the limits
     rises: PerPicture  # steps of this window in which the loss rose
     value_at_check: PerPicture
     halved_at_check: Tensor
 
 
-def _begin(
-    model: Classifier, x: Images, y: Labels, budget: Budget, generator: torch.Generator, loss: PointLoss
-) -> _State:
-    start = budget.random_start(x, generator)
-    value, gradient, wrong = _evaluate(model, start, y, loss)
+def _begin(front: Front, loss: Kind, generator: torch.Generator) -> _State:
+    start = front.budget.random_start(front.x, generator)
+    value, gradient = front.gradient(start, loss)
     return _State(
         now=start,
         before=start,
@@ -102,31 +84,26 @@ def _begin(
         best=start,
         best_gradient=gradient,
         best_value=value,
-        misclassified=start,
-        fooled=wrong,
         factor=torch.full_like(value, 2.0),
         rises=torch.zeros_like(value),
         value_at_check=value,
-        halved_at_check=torch.ones_like(wrong),
+        halved_at_check=torch.ones_like(value, dtype=torch.bool),
     )
 
 
-def _move(
-    state: _State, model: Classifier, x: Images, y: Labels, budget: Budget, loss: PointLoss, *, first: bool
-) -> _State:
-    ahead = budget.project(x, state.now + _wide(state.factor) * budget.eps * state.gradient.sign())
+def _move(state: _State, front: Front, loss: Kind, *, first: bool) -> _State:
+    budget, x = front.budget, front.x
+    ahead = budget.project(x, state.now + _wide(state.factor) * budget.eps * budget.unit(state.gradient))
     if not first:
         drift = _MOMENTUM * (ahead - state.now) + (1 - _MOMENTUM) * (state.now - state.before)
         ahead = budget.project(x, state.now + drift)
-    value, gradient, wrong = _evaluate(model, ahead, y, loss)
+    value, gradient = front.gradient(ahead, loss)
     better = value > state.best_value
     state.rises += (value > state.value).to(value.dtype)
     state.before, state.now, state.gradient, state.value = state.now, ahead, gradient, value
     state.best = torch.where(_wide(better), ahead, state.best)
     state.best_gradient = torch.where(_wide(better), gradient, state.best_gradient)
     state.best_value = torch.where(better, value, state.best_value)
-    state.misclassified = torch.where(_wide(wrong), ahead, state.misclassified)
-    state.fooled = state.fooled | wrong
     return state
 
 
@@ -142,16 +119,6 @@ def _adapt(state: _State, window: int) -> _State:
     state.value_at_check, state.halved_at_check = state.best_value, halve
     state.rises = torch.zeros_like(state.rises)
     return state
-
-
-def _evaluate(model: Classifier, x: Images, y: Labels, loss: PointLoss) -> tuple[PerPicture, Images, Tensor]:
-    """Returns the loss of each picture, its gradient, and which pictures are misclassified."""
-    with torch.enable_grad():
-        point = x.detach().requires_grad_()
-        logits = model(point)
-        values = loss(logits, y)
-        (gradient,) = torch.autograd.grad(values.sum(), point)
-    return values.detach(), gradient, logits.detach().argmax(1) != y
 
 
 def _windows(steps: int) -> dict[int, int]:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch.nn import functional
 
 from core.attacks.budget import Budget
+from core.attacks.front import Front
+from core.attacks.losses import PointLoss, cross_entropy
+from core.attacks.tries import Tries
 from core.errors import ConfigError
 from core.networks.mode import BatchNormMode, frozen
-from core.tensors import Classifier, Images, Labels, Logits, PerPicture
+from core.tensors import Classifier, Images, Labels
 
-PointLoss = Callable[[Logits, Labels], PerPicture]
 Start = Literal["uniform", "normal"]
 
 
@@ -38,11 +38,6 @@ class Pgd:
             raise ConfigError(f"steps, step_size: expected at least 1 and above 0, got {self.steps}, {self.step_size}")
 
 
-def cross_entropy(logits: Logits, y: Labels) -> PerPicture:
-    """Returns the cross-entropy of each picture, in nats."""
-    return functional.cross_entropy(logits.float(), y, reduction="none")
-
-
 def pgd(
     model: Classifier,
     x: Images,
@@ -56,9 +51,10 @@ def pgd(
     start: Start = "uniform",
     batch_norm: BatchNormMode = "eval",
 ) -> Images:
-    """Returns ``x`` moved within ``budget`` so as to raise ``loss``: random start, then signed gradient steps.
+    """Returns ``x`` moved within ``budget`` so as to raise ``loss``: random start, then steps of ascent.
 
-    The model is in evaluation mode and its weights get no gradients meanwhile; both are restored.
+    For L∞ a step is the sign of the gradient. The model is in evaluation mode and its weights get no gradients
+    meanwhile; both are restored.
 
     Args:
         model: maps images in [0, 1] to logits.
@@ -66,7 +62,7 @@ def pgd(
         y: their classes, [B].
         budget: limits; elements with limit 0 stay bit for bit what they were.
         steps: number of gradient steps.
-        step_size: length of a step in [0, 1] units.
+        step_size: length of a step in [0, 1] units, in the norm of the budget.
         generator: source of the random start, on the device of ``x``.
         loss: per-picture loss to raise.
         start: ``"uniform"`` within the budget, or ``"normal"``: 0.001 · N(0, 1) cut to it, as in TRADES and MART.
@@ -77,8 +73,46 @@ def pgd(
     with frozen(model, batch_norm):
         for _ in range(steps):
             gradient = input_gradient(model, adversarial, y, loss)
-            adversarial = budget.project(x, adversarial + step_size * gradient.sign())
+            adversarial = budget.project(x, adversarial + step_size * budget.unit(gradient))
     return adversarial
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelativePgd(Tries):
+    """Settings of PGD as an evaluation: its steps are a share of each element's own limit.
+
+    Attributes:
+        steps: gradient steps.
+        relative_step: step size × steps / ε.
+    """
+
+    steps: int = 20
+    relative_step: float = 2.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.at_least_one("steps")
+        if self.relative_step <= 0:
+            raise ConfigError(f"pgd: relative_step: expected above 0, got {self.relative_step}")
+
+    @property
+    def name(self) -> str:
+        """The name of the attack in all files."""
+        return self.named(f"pgd-{self.steps}")
+
+
+def relative_pgd(front: Front, settings: RelativePgd, generator: torch.Generator) -> Images:
+    """Returns a fooling point for each picture of ``front`` where PGD came by one, or else its last iterate."""
+    now = front.budget.random_start(front.x, generator)
+    for step in range(settings.steps):
+        _, gradient = front.gradient(now, "ce")
+        if (kept := front.leaving(step)) is not None:
+            now, gradient = now[kept], gradient[kept]
+            if front.empty:
+                break
+        step_size = settings.relative_step / settings.steps * front.budget.eps
+        now = front.budget.project(front.x, now + step_size * front.budget.unit(gradient))
+    return front.found(otherwise=now)
 
 
 def attacked(

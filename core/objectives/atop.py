@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from core.attacks.budget import uniform
-from core.attacks.pgd import Pgd, attacked, cross_entropy
+from core.attacks.losses import cross_entropy
+from core.attacks.pgd import Pgd, attacked
 from core.errors import ConfigError
 from core.objectives.batch import Batch, Loss
 from core.purification import transforms

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from core.attacks.budget import Budget, uniform
-from core.attacks.pgd import Pgd, attacked, cross_entropy
+from core.attacks.losses import cross_entropy
+from core.attacks.pgd import Pgd, attacked
 from core.objectives.batch import Batch, Loss
 from core.tensors import Classifier
 

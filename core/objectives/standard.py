@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from core.attacks.pgd import cross_entropy
+from core.attacks.losses import cross_entropy
 from core.objectives.batch import Batch, Loss
 from core.tensors import Classifier
 

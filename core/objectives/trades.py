@@ -9,7 +9,8 @@ import torch
 from torch.nn import functional
 
 from core.attacks.budget import Budget, uniform
-from core.attacks.pgd import Pgd, attacked, cross_entropy
+from core.attacks.losses import cross_entropy
+from core.attacks.pgd import Pgd, attacked
 from core.errors import ConfigError
 from core.networks.mode import frozen
 from core.objectives.batch import Batch, Loss

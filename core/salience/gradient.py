@@ -8,7 +8,8 @@ from typing import Literal
 
 import torch
 
-from core.attacks.pgd import cross_entropy, input_gradient
+from core.attacks.losses import cross_entropy
+from core.attacks.pgd import input_gradient
 from core.errors import ConfigError
 from core.networks.mode import frozen
 from core.salience.cam import Target

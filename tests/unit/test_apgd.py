@@ -13,7 +13,8 @@ from core.attacks import apgd as module
 from core.attacks.apgd import apgd, targeted_dlr
 from core.attacks.autoattack import AaFast, aa_fast
 from core.attacks.budget import Budget, uniform
-from core.attacks.pgd import cross_entropy, pgd
+from core.attacks.losses import cross_entropy
+from core.attacks.pgd import pgd
 from core.errors import ConfigError
 from core.networks import Network
 from core.tensors import generator
