@@ -54,7 +54,7 @@ def named(name: str) -> Attack:
     """
     found = _NAME.fullmatch(name)
     if found is None or found["kind"] not in _KINDS:
-        near = difflib.get_close_matches(name, _KINDS, n=1)
+        near = difflib.get_close_matches(name.rstrip("-x0123456789"), _KINDS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ConfigError(
             f"attack {name!r}: expected one of {', '.join(_KINDS)}, with numbers such as pgd-20 or apgd-t-100x9, "

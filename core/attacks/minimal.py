@@ -1,4 +1,4 @@
-"""The weakest attack that works and can be shown: the least whole number of grey levels at which a picture is fooled."""
+"""The weakest attack that works and can be shown: the least whole grey level at which a picture is fooled."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def minimal_levels(
 ) -> Minimal:
     """Returns for each picture the least whole ε, in grey levels, at which ``attack`` fools ``model`` in 8 bits.
 
-    By bisection, each picture at its own ε in one batch, as a budget may be: ⌈log₂(highest + 1)⌉ attacks in all. A level
-    counts when the attacked picture, rounded to whole grey levels, is misclassified in float32. At the level below the
-    attack failed; that it would not have worked at a still lower one is assumed, as bisection does.
+    By bisection, each picture at its own ε in one batch, as a budget may be: about log₂ ``highest`` attacks in all. A
+    level counts when the attacked picture, rounded to whole grey levels, is misclassified in float32. At the level
+    below the attack failed; that it would not have worked at a still lower one is assumed, as bisection does.
 
     Args:
         attack: of norm L∞.

@@ -46,7 +46,7 @@ def run(
             front = Front(
                 model, x[standing], y[standing], budget.of(standing), aim=aim, reach=target is not None, eot=attack.eot
             )
-            drawn = derived(x.device, generator.initial_seed(), attack.name, number)
+            drawn = derived(x.device, generator.initial_seed(), "try", number)
             found = _once(attack, front, drawn, first=restart == 0)
             reached = lead(answers(model, found), y[standing], None if target is None else target[standing])
             better = (reached < depth[standing]) | ~moved[standing]
