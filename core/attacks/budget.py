@@ -17,6 +17,7 @@ Norm = Literal["linf", "l2", "flow"]
 
 _NORMAL_SD = 0.001  # of the start of TRADES and MART, in [0, 1] units
 _TINY = 1e-12
+_ROUNDING = 2.0**-24
 
 
 @dataclass(frozen=True)
@@ -130,8 +131,12 @@ class Budget:
         return self if len(self.eps) == 1 else dataclasses.replace(self, eps=self.eps[chosen])
 
     def _beyond_l2(self, offset: Images) -> Images:
-        """Returns how much too long the change is, spread on no element: at each the same; and any where E = 0."""
-        length = _norm(offset / self.eps.clamp(min=_TINY) * (self.eps > 0))
+        """Returns how much too long the change is, the same at all elements; and any change where the limit is 0.
+
+        An element's change counts less the rounding of a float32 in [0, 1], which a small limit would blow up.
+        """
+        counted = (offset.abs() - _ROUNDING).clamp(min=0)
+        length = _norm(counted / self.eps.clamp(min=_TINY) * (self.eps > 0))
         largest = self.eps.expand_as(offset).flatten(1).amax(dim=1).view(-1, 1, 1, 1)
         forbidden = offset.abs() * (self.eps == 0)
         return torch.maximum((length - 1) * largest, forbidden)

@@ -8,6 +8,7 @@ the published attack. The weighted projections are derived in docs/attacks.md.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +26,7 @@ Rows = Float[Tensor, "batch elements"]
 _BIAS = 0.1  # largest share of the way that leads back to the picture, α_max of the paper
 _OVERSHOOT = 1.05  # η
 _BACK = 0.9  # β: what remains of the way to a point that was fooled
+_ROUGH = 0.75  # share of the steps that may be in bfloat16; what they find lies too near the boundary to be sure of
 _NEWTON_STEPS = 64  # never reached: each step but the last takes at least one element to its bound
 _TINY = 1e-12
 
@@ -63,13 +65,18 @@ def fab(front: Front, settings: Fab, generator: torch.Generator, *, first: bool 
     place = _Place.of(front)
     u = torch.zeros_like(place.limits) if first else place.units(front.budget.random_start(front.x, generator))
     for step in range(settings.steps):
-        u, value, slope = _looked(front, place, u, kind)
+        with _precision(front, precise=step >= _ROUGH * settings.steps):
+            u, value, slope = _looked(front, place, u, kind)
         if (kept := front.leaving(step)) is not None:
             u, value, slope, place = u[kept], value[kept], slope[kept], _Place.of(front)
             if front.empty:
                 return front.found()
         u = place.stepped(u, value, slope)
     return front.found(otherwise=front.budget.project(front.x, place.point(u)))
+
+
+def _precision(front: Front, *, precise: bool) -> AbstractContextManager[object]:
+    return torch.autocast(front.x.device.type, enabled=False) if precise else nullcontext()
 
 
 def _looked(front: Front, place: _Place, u: Rows, kind: Kind) -> tuple[Rows, PerPicture, Rows]:

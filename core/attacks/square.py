@@ -18,7 +18,7 @@ from core.attacks.tries import Tries
 from core.errors import ConfigError
 from core.tensors import Images, PerPicture
 
-_HALVED_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # queries; published for 10,000, not rescaled
+_HALVED_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10,000 queries; rescaled to as many as there are
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ def square(front: Front, settings: Square, generator: torch.Generator) -> Images
             now, gap, lowest, highest, box = now[kept], gap[kept], lowest[kept], highest[kept], box.of(kept)
             if front.empty:
                 break
-        inside = box.square(settings.share * _share_after(query), generator)
+        inside = box.square(settings.share * _share_after(query, settings.queries), generator)
         signs = _signs((*front.x.shape[:2], 1, 1), front.x, generator)
         candidate = torch.where(inside, torch.where(signs > 0, highest, lowest), now)
         value = _gap(front, candidate)
@@ -122,8 +122,12 @@ def _between(places: Tensor, first: Tensor, length: Tensor) -> Tensor:
 
 
 def _gap(front: Front, point: Images) -> PerPicture:
-    """Returns by how much each picture has still to move its logits; less is closer."""
-    front.look(point)
+    """Returns by how much each picture has still to move its logits; less is closer.
+
+    In float32 always: what a query gains is often less than bfloat16 can tell.
+    """
+    with torch.autocast(point.device.type, enabled=False):
+        front.look(point)
     return front.ahead
 
 
@@ -132,5 +136,6 @@ def _signs(shape: tuple[int, ...], like: Images, generator: torch.Generator) -> 
     return (2 * drawn - 1).to(like.dtype)
 
 
-def _share_after(query: int) -> float:
-    return 0.5 ** sum(query > halved for halved in _HALVED_AFTER)
+def _share_after(query: int, queries: int) -> float:
+    """Returns what remains of the first squares' area: the published schedule, rescaled to the number of queries."""
+    return 0.5 ** sum(query * 10_000 // queries > halved for halved in _HALVED_AFTER)

@@ -10,7 +10,7 @@ from torch import nn
 
 from core.attacks.budget import Budget, lowered, sparing_salient, sparing_softly, uniform
 from core.attacks.pgd import Pgd, pgd
-from core.errors import ConfigError
+from core.errors import ConfigError, DataError
 from core.evaluation import check
 from core.networks.mode import frozen
 from core.tensors import generator
@@ -102,9 +102,10 @@ def test_excess_measures_what_leaves_the_budget(shape, seed, eps):
 
 def test_the_evaluator_refuses_an_attack_that_leaves_its_budget():
     x = torch.full((2, 3, 4, 4), 0.5)
-    check(x, x + 8 / 255, 8 / 255)
-    with pytest.raises(Exception, match="expected changes of at most 0.031373, exceeded by .*the attack is at fault"):
-        check(x, x + 9 / 255, 8 / 255)
+    check(x, x + 8 / 255, uniform(8 / 255, x))
+    message = "expected changes of at most 0.031373 .linf., exceeded by .*the attack is at fault"
+    with pytest.raises(DataError, match=message):
+        check(x, x + 9 / 255, uniform(8 / 255, x))
 
 
 def test_pgd_reaches_the_worst_case_of_a_linear_classifier():
