@@ -52,11 +52,17 @@ def read_training(paths: list[Path]) -> dict[str, dict[str, Any]]:
     }  # fmt: skip
 
 
+def comparable(row: Accuracy, run: str) -> bool:
+    """Returns whether a point lies on the people's axis: L∞ in grey levels, on pictures made against the run itself."""
+    return row.norm == "linf" and row.source == run
+
+
 def accuracy_row(row: Accuracy) -> dict[str, Any]:
     """Returns one point of a robustness curve with its Wilson interval, computed again from the counts."""
+    attack = row.attack if row.access == "full" else f"{row.attack} ({row.access})"
     low, high = wilson(np.array(float(row.correct)), np.array(float(row.pictures)))
     return {
-        "attack": row.attack, "region": row.region, "eps": row.eps, "pictures": row.pictures, "correct": row.correct,
+        "attack": attack, "region": row.region, "eps": row.eps, "pictures": row.pictures, "correct": row.correct,
         "accuracy": row.correct / row.pictures, "low": float(low), "high": float(high),
     }  # fmt: skip
 
@@ -71,7 +77,8 @@ def machine_results(evaluation: Evaluation, training: dict[str, Any] | None) -> 
         raise RunError(
             f"evaluation of {evaluation.run!r}: expected counts with 0 <= correct <= pictures and pictures > 0"
         )
-    rows = [accuracy_row(row) for row in sorted(evaluation.curve, key=lambda row: (row.attack, row.region, row.eps))]
+    kept = [row for row in evaluation.curve if comparable(row, evaluation.run)]
+    rows = sorted(map(accuracy_row, kept), key=lambda row: (row["attack"], row["region"], row["eps"]))
     clean = [row for row in rows if row["eps"] == 0]
     if not clean:
         raise RunError(f"evaluation of {evaluation.run!r}: expected a point at ε = 0 (clean accuracy), found none")

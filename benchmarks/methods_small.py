@@ -120,7 +120,7 @@ def accuracies(model: Classifier, test: Split, seed: int) -> dict[str, float]:
             by_pgd = pgd(model, x, y, budget, steps=20, step_size=step, generator=generator("cpu", seed, "pgd", eps))
             by_aa = attacks.run(AA, model, x, y, budget, generator("cpu", seed, "aa", eps))
             for adversarial in (by_pgd, by_aa):
-                check(x, adversarial, eps / 255)
+                check(x, adversarial, budget)
             found[f"pgd-20 ε {eps}"] = _share(model, by_pgd, y)
             found[f"{AA.name} ε {eps}"] = _share(model, by_aa, y)
     return found

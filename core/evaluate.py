@@ -1,123 +1,221 @@
-"""``python -m core.evaluate RUN …``: clean and robust accuracy on an ε ladder, and the outcome of every picture."""
+"""``python -m core.evaluate RUN …``: accuracy clean and under attack, the outcome of every picture, and what to doubt.
+
+docs/evaluation.md explains every option, every number and every warning.
+"""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet
 import torch
-from scipy.stats import binomtest
 
-from core import datasets, files, models, progress, recipe, runs
-from core.datasets.split import Split
-from core.devices import deterministic, pick
-from core.errors import RunError, exit_code
-from core.evaluation import Ladder, Outcome, climb
-from core.runs import Weights
+from core import evaluation_comparisons, evaluation_maps, runs
+from core.devices import pick
+from core.errors import ConfigError, RunError, exit_code
+from core.evaluation_card import rights
+from core.evaluation_conditions import transferred, white_box
+from core.evaluation_runs import (
+    Datasets,
+    Evaluated,
+    Opened,
+    check_alike,
+    evaluate,
+    evaluate_with_transfer,
+    open_run,
+    refuse_same_names,
+    verify,
+    with_sources,
+)
+from core.evaluation_settings import ACCESS, REGIONS, EvaluationSettings
+from core.evaluation_tables import card_lines, transfer_lines
+
+_DEFAULT = EvaluationSettings()
+_SHOWN = 4  # differences that are named
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures accuracy on test pictures, clean and attacked, and writes it into each run."""
-    arguments = _parser().parse_args(argv)
-    ladder = Ladder(eps=tuple(sorted({0.0, *arguments.eps})), steps=arguments.steps, seed=arguments.seed)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    settings, device = _settings(arguments), pick(arguments.device)
+    refuse_same_names(arguments.runs)
     for run in arguments.runs:
-        runs.weights_path(run, arguments.weights)
-    for run in arguments.runs:
-        card = evaluate(run, ladder, pick(arguments.device), arguments.weights)
-        curve = ", ".join(f"ε {point.eps:g}: {point.accuracy:.1%}" for point in card.curve)
-        print(f"{run}: accuracy on {card.curve[0].pictures} pictures by ε (grey levels), {ladder.attack}: {curve}")
+        runs.weights_path(run, settings.weights)
+    if arguments.verify:
+        if settings != EvaluationSettings(weights=settings.weights) or arguments.comparisons or arguments.transfer:
+            parser.error("--verify takes its settings from the card; leave the other options out")
+        return _verify_all(arguments.runs, settings, device)
+    for check in (white_box, transferred):
+        check(settings, randomised=True)  # refuses unknown attacks before anything is loaded
+    _evaluate_all(arguments, settings, device)
     return 0
 
 
-def evaluate(run: Path, ladder: Ladder, device: torch.device, weights: Weights = "last") -> runs.Evaluation:
-    """Evaluates a finished run on its test pictures and writes its card and outcomes, both whole or not at all."""
-    started = time.monotonic()
-    record, model = runs.read_run(run), models.load_classifier(run, device, weights)
-    data = datasets.load(recipe.read(run).data)
-    fingerprint = data.fingerprint()
-    if fingerprint != record.dataset_fingerprint:
+def _evaluate_all(arguments: argparse.Namespace, settings: EvaluationSettings, device: torch.device) -> None:
+    opened, known = [], Datasets()
+    for run in arguments.runs:
+        others = [other for other in arguments.runs if other != run] if arguments.transfer else []
+        resolved = with_sources(_seen_from(run, settings, arguments.salience), run, others)
+        opened.append(open_run(run, resolved, device, known))
+    _refuse_unused(arguments, settings, opened)
+    if arguments.transfer or arguments.comparisons:
+        check_alike(opened)
+    written = evaluate_with_transfer(opened) if arguments.transfer else [evaluate(run) for run in opened]
+    for one in written:
+        print(*card_lines(one.card), sep="\n")
+    if arguments.transfer:
+        print(*transfer_lines([one.card for one in written]), sep="\n")
+    if arguments.comparisons:
+        _compare(arguments.comparisons, written)
+
+
+def _compare(path: Path, written: Sequence[Evaluated]) -> None:
+    first, *others = [(one.card.run, rights(one.columns, one.card.run)) for one in written]
+    found = evaluation_comparisons.compare(*first, others)
+    evaluation_comparisons.write(path, found)
+    print(*evaluation_comparisons.lines(found), sep="\n")
+
+
+def _verify_all(paths: Sequence[Path], settings: EvaluationSettings, device: torch.device) -> int:
+    unlike, known = [], Datasets()
+    for run in paths:
+        stored = runs.read_evaluation(run / f"evaluation{settings.suffix}.json")
+        opened = open_run(run, stored.settings, device, known)
+        sources = [
+            open_run(run / other, _of_source(stored, run, run / other), device, known)
+            for other in stored.settings.sources
+        ]
+        differences = verify(opened, sources, stored)
+        unlike += [f"{run}: {difference}" for difference in differences]
+        if not differences:
+            print(
+                f"{run}: computed again on {device}: all {len(stored.curve)} accuracies and every outcome are the same"
+            )
+    if unlike:
+        more = f"; and {len(unlike) - _SHOWN} more" if len(unlike) > _SHOWN else ""
         raise RunError(
-            f"{run}: expected the data it was trained with (fingerprint {record.dataset_fingerprint[:12]}), "
-            f"got {fingerprint[:12]}; restore the data or train again"
+            "; ".join(unlike[:_SHOWN]) + more + "; expected the same as in the card: was the run changed, or is this "
+            "another machine than the card's? Evaluate it again"
         )
-    test = data.test.to(device)
-    with deterministic(), progress.bar(f"evaluate {run.name}", len(test) * len(ladder.eps), "pictures") as bar:
-        outcomes = list(climb(model, test, ladder, bar.update))
-    card = runs.Evaluation(
-        schema_version=runs.SCHEMA_VERSION,
-        run=run.name,
-        method=record.method,
-        weights_sha256=files.sha256_file(runs.weights_path(run, weights)),
-        dataset_fingerprint=fingerprint,
-        seed=ladder.seed,
-        seconds=round(time.monotonic() - started, 3),
-        curve=tuple(_accuracy(outcomes, eps, ladder.attack) for eps in ladder.eps),
+    return 0
+
+
+def _of_source(stored: runs.Evaluation, run: Path, source: Path) -> EvaluationSettings:
+    """Returns the settings by which ``source`` made the pictures that were scored on ``run``."""
+    named = None if stored.settings.salience is None else run / stored.settings.salience
+    return with_sources(_seen_from(source, stored.settings, named), source, [])
+
+
+def _seen_from(run: Path, settings: EvaluationSettings, named: Path | None) -> EvaluationSettings:
+    return dataclasses.replace(settings, salience=None if named is None else evaluation_maps.relative(named, run))
+
+
+def _settings(arguments: argparse.Namespace) -> EvaluationSettings:
+    return EvaluationSettings(
+        eps=tuple(sorted({0.0, *arguments.eps})),
+        attacks=tuple(arguments.attacks),
+        regions=tuple(arguments.regions),
+        l2=tuple(sorted(arguments.l2)),
+        stadv=tuple(sorted(arguments.stadv)),
+        access=ACCESS if arguments.access is None else tuple(arguments.access),
+        votes=_DEFAULT.votes if arguments.votes is None else arguments.votes,
+        threshold=arguments.threshold,
+        precision=arguments.precision,
+        batch_size=arguments.batch_size,
+        seed=arguments.seed,
+        weights=arguments.weights,
+        minimal=arguments.minimal,
     )
-    suffix = "" if weights == "last" else f"-{weights}"
-    _write_outcomes(run / f"outcomes{suffix}.parquet", outcomes, test, data.classes, ladder.attack)
-    runs.write_record(run / f"evaluation{suffix}.json", card)
-    return card
+
+
+def _refuse_unused(arguments: argparse.Namespace, settings: EvaluationSettings, opened: Sequence[Opened]) -> None:
+    """Refuses options that would change nothing."""
+    chance = [name for name in ("access", "votes") if getattr(arguments, name) is not None]
+    if chance and not any(run.subject.randomised for run in opened):
+        raise ConfigError(f"--{chance[0]}: none of these runs draws random numbers (AToP); leave it out")
+    maps = [name for name in ("salience", "threshold") if getattr(arguments, name) is not None]
+    if maps and settings.regions == ("full",):
+        raise ConfigError(f"--{maps[0]}: only regions use maps; add --regions full salient background")
+    for name in ("transfer", "comparisons"):
+        if getattr(arguments, name) and len(opened) < 2:
+            raise ConfigError(f"--{name}: expected several runs, got one; name another RUN")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m core.evaluate", description=main.__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m core.evaluate",
+        description=main.__doc__,
+        epilog="Numbers go to RUN/evaluation.json, the outcome of every picture to RUN/outcomes.parquet. A killed "
+        "evaluation goes on from where it was when the same command is given again. See docs/evaluation.md.",
+    )
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run directory of core.train")
-    parser.add_argument(
-        "--eps", nargs="+", type=float, default=list(Ladder().eps), help="grey levels; default: %(default)s"
-    )
-    parser.add_argument("--steps", type=int, default=Ladder().steps, help="steps of PGD; default: %(default)s")
-    parser.add_argument("--seed", type=int, default=Ladder().seed, help="of the random starts; default: %(default)s")
-    parser.add_argument("--weights", choices=("last", "best"), default="last", help="of which epoch; default: last")
-    parser.add_argument(
-        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if there is one"
-    )
+    _add_attacks(parser.add_argument_group("what the runs are attacked with"))
+    _add_several(parser.add_argument_group("several runs"))
+    _add_randomised(parser.add_argument_group("runs that draw random numbers (AToP)"))
+    _add_computing(parser.add_argument_group("how it is computed"))
     return parser
 
 
-def _accuracy(outcomes: Sequence[Outcome], eps: float, attack: str) -> runs.Accuracy:
-    margins = torch.cat([outcome.verdict.margins for outcome in outcomes if outcome.eps == eps])
-    pictures, correct = len(margins), int((margins > 0).sum())
-    interval = binomtest(correct, pictures).proportion_ci(method="wilson")
-    return runs.Accuracy(
-        attack=attack if eps > 0 else "none",
-        region="full",
-        eps=eps,
-        pictures=pictures,
-        correct=correct,
-        accuracy=correct / pictures,
-        low=float(interval.low),
-        high=float(interval.high),
+def _add_attacks(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--attacks", nargs="+", default=list(_DEFAULT.attacks), metavar="NAME",
+        help="such as pgd-20, apgd-ce-100, square-5000, aa-fast, aa-standard; default: pgd-20",
+    )  # fmt: skip
+    group.add_argument(
+        "--eps", nargs="+", type=float, default=list(_DEFAULT.eps), metavar="ε",
+        help="ladder of L∞ budgets in grey levels; default: 0 1 2 4 8 16 32",
+    )  # fmt: skip
+    group.add_argument(
+        "--regions", nargs="+", choices=REGIONS, default=list(_DEFAULT.regions),
+        help="where pictures may change; default: full. The others need salience maps",
+    )  # fmt: skip
+    group.add_argument(
+        "--salience", type=Path, metavar="RUN_OR_TOML",
+        help="whose [salience] table gives the maps for all runs; default: each run's own",
+    )  # fmt: skip
+    group.add_argument("--threshold", type=float, metavar="τ", help="salient is above it; default: of the same recipe")
+    group.add_argument(
+        "--l2", nargs="+", type=float, default=[], metavar="ε", help="unseen threat: L2 budgets in [0, 1] units, as 0.5"
+    )
+    group.add_argument(
+        "--stadv", nargs="+", type=float, default=[], metavar="PIXELS", help="unseen threat: moves of pixels, by StAdv"
+    )
+    group.add_argument("--minimal", action="store_true", help="also the least whole grey level that fools each picture")
+
+
+def _add_several(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--transfer", action="store_true", help="score pictures made against each run on every other")
+    group.add_argument(
+        "--comparisons",
+        type=Path,
+        metavar="JSON",
+        help="compare the runs with the first, picture by picture, into a file",
     )
 
 
-def _write_outcomes(path: Path, outcomes: Sequence[Outcome], test: Split, classes: Sequence[str], attack: str) -> None:
-    rows = [row for outcome in outcomes for row in _rows(outcome, test, classes, attack)]
-    with files.atomic_path(path) as temporary:
-        pyarrow.parquet.write_table(pa.Table.from_pylist(rows).select(list(runs.OUTCOME_COLUMNS)), temporary)
+def _add_randomised(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--access", nargs="+", choices=ACCESS, help="what attacks see of the run; default: each in turn")
+    group.add_argument("--votes", type=int, help=f"draws whose mean decides; default: {_DEFAULT.votes}")
 
 
-def _rows(outcome: Outcome, test: Split, classes: Sequence[str], attack: str) -> list[dict[str, object]]:
-    verdict, first = outcome.verdict, outcome.first
-    return [
-        {
-            "source_id": test.ids[first + index],
-            "source_class": classes[int(test.labels[first + index])],
-            "attack": attack if outcome.eps > 0 else "none",
-            "region": "full",
-            "eps": outcome.eps,
-            "prediction": classes[prediction],
-            "margin": margin,
-            "fooled": margin <= 0,
-        }
-        for index, (prediction, margin) in enumerate(
-            zip(verdict.predictions.tolist(), verdict.margins.tolist(), strict=True)
-        )
-    ]
+def _add_computing(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--precision", choices=("float32", "bfloat16"), default=_DEFAULT.precision,
+        help="of attacks; verdicts are float32 always; default: float32",
+    )  # fmt: skip
+    group.add_argument("--batch-size", type=int, default=_DEFAULT.batch_size, help="default: %(default)s")
+    group.add_argument("--seed", type=int, default=_DEFAULT.seed, help="of all random numbers; default: %(default)s")
+    group.add_argument("--weights", choices=("last", "best"), default="last", help="of which epoch; default: last")
+    group.add_argument(
+        "--verify", action="store_true", help="compute the stored card again and compare; writes nothing"
+    )
+    group.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if there is one"
+    )
 
 
 if __name__ == "__main__":

@@ -14,9 +14,25 @@ from typing import Any, Literal, TypeVar
 
 from core import config, files
 from core.errors import ConfigError, RunError
+from core.evaluation_settings import EvaluationSettings
 
 SCHEMA_VERSION = 1
-OUTCOME_COLUMNS = ("source_id", "source_class", "attack", "region", "eps", "prediction", "margin", "fooled")
+EVALUATION_VERSION = 2
+OUTCOME_COLUMNS = (
+    "source_id",
+    "source_class",
+    "attack",
+    "norm",
+    "region",
+    "access",
+    "source",
+    "eps",
+    "prediction",
+    "margin",
+    "fooled",
+    "fooled_by",
+)
+WORST_CASE = "worst-case"
 Record = TypeVar("Record")
 
 
@@ -65,17 +81,56 @@ class RunRecord:
 class Accuracy:
     """Accuracy of a run at one ε: ``correct`` of ``pictures`` stay right under the attack; ε = 0 is clean accuracy.
 
-    ``low`` and ``high`` bound the 95 % Wilson interval. ``eps`` is in grey levels.
+    Attributes:
+        attack: its name; ``"none"`` at ε = 0; ``"worst-case"``: a picture counts as right if it stands every attack on
+            the run itself with this norm, region and ε.
+        norm: ``"linf"``: ``eps`` is in grey levels; ``"l2"``: in [0, 1] units; ``"flow"``: in pixels.
+        region: where pictures may change.
+        access: ``"full"``: gradients of the run itself; of randomised runs also ``"fixed"``, ``"bpda"``, ``"bare"``;
+            ``"transfer"``: the pictures were made against another run.
+        source: name of the run that the pictures were made against; its own name: white box.
+        eps: size of the budget.
+        pictures: how many.
+        correct: how many stay right.
+        accuracy: the share.
+        low: lower end of the 95 % Wilson interval; ``high``: its upper end.
+        disagreement: of attacks in bfloat16, the share of pictures whose predictions in bfloat16 and float32 differ.
     """
 
     attack: str
+    norm: str
     region: str
+    access: str
+    source: str
     eps: float
     pictures: int
     correct: int
     accuracy: float
     low: float
     high: float
+    disagreement: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """A reason not to trust an evaluation: ``code`` is one of those in docs/evaluation.md."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MinimalEps:
+    """The least whole ε that fools: ``levels[k]`` pictures need k grey levels (0: wrong unattacked).
+
+    The last entry counts those that no level up to ``highest`` fools.
+    """
+
+    attack: str
+    region: str
+    access: str
+    highest: int
+    levels: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +138,13 @@ class Evaluation:
     """``evaluation.json``: the robustness card of one run, on its test pictures, judged in float32.
 
     That of the best weights, where an epoch was selected, is ``evaluation-best.json``.
+
+    Attributes:
+        settings: all that decided it, so that it can be computed again.
+        randomised: whether the run draws random numbers; its verdict is then the vote of ``settings.votes`` draws.
+        maps: what the maps of regions were made of, and the threshold; ``None`` without regions.
+        warnings: what speaks against trusting the numbers.
+        curve: accuracy at each attack × norm × region × access × source × ε; clean accuracy first.
     """
 
     schema_version: int
@@ -90,9 +152,15 @@ class Evaluation:
     method: str
     weights_sha256: str
     dataset_fingerprint: str
-    seed: int
     seconds: float
+    device: str
+    versions: dict[str, str]
+    settings: EvaluationSettings
+    randomised: bool
     curve: tuple[Accuracy, ...]
+    maps: dict[str, Any] | None = None
+    warnings: tuple[Finding, ...] = ()
+    minimal: tuple[MinimalEps, ...] = ()
 
 
 Weights = Literal["last", "best"]  # after the last epoch (averaged, if the run averages), or after the selected one
@@ -130,19 +198,20 @@ def write_record(path: Path, record: Any) -> None:
 
 def read_run(run: Path) -> RunRecord:
     """Returns ``record.json`` of a run."""
-    return _read(RunRecord, run / "record.json", f"train it with python -m core.train CONFIG --run-dir {run}")
+    hint = f"train it with python -m core.train CONFIG --run-dir {run}"
+    return _read(RunRecord, run / "record.json", hint, SCHEMA_VERSION)
 
 
 def read_evaluation(path: Path) -> Evaluation:
     """Returns an ``evaluation.json``; ``path`` may be the file or its run directory."""
     path = path / "evaluation.json" if path.is_dir() else path
-    return _read(Evaluation, path, "make it with python -m core.evaluate RUN")
+    return _read(Evaluation, path, "make it with python -m core.evaluate RUN", EVALUATION_VERSION)
 
 
-def _read(kind: type[Record], path: Path, hint: str) -> Record:
+def _read(kind: type[Record], path: Path, hint: str, expected: int) -> Record:
     table = files.read_json(path, RunError, hint)
-    if (version := table.get("schema_version")) != SCHEMA_VERSION:
-        raise RunError(f"{path}: expected schema version {SCHEMA_VERSION}, got {version}; {hint}")
+    if (version := table.get("schema_version")) != expected:
+        raise RunError(f"{path}: expected schema version {expected}, got {version}; {hint}")
     try:
         return config.build(kind, table, str(path))
     except ConfigError as error:

@@ -182,7 +182,7 @@ def test_best_and_last_are_both_evaluated(recipe, tmp_path):
     fit(recipe, run, *SELECTION)
     fit(recipe, plain)
     for weights, name in (("last", "evaluation.json"), ("best", "evaluation-best.json")):
-        assert evaluate.main([str(run), "--eps", "8", "--steps", "2", "--weights", weights]) == 0
+        assert evaluate.main([str(run), "--eps", "8", "--attacks", "pgd-2", "--weights", weights]) == 0
         file = "weights.safetensors" if weights == "last" else "best.safetensors"
         assert runs.read_evaluation(run / name).weights_sha256 == files.sha256_file(run / file)
     with pytest.raises(RunError, match="expected best.safetensors, found none; train with a .selection. table"):
@@ -376,7 +376,7 @@ def test_a_purifier_trains_resumes_and_is_judged_alike_every_time(recipe, tmp_pa
         assert (whole / name).read_bytes() == (stopped / name).read_bytes()
     card = []
     for _ in range(2):
-        assert evaluate.main([str(whole), "--eps", "8", "--steps", "2"]) == 0
+        assert evaluate.main([str(whole), "--eps", "8", "--attacks", "pgd-2"]) == 0
         card.append([point.correct for point in runs.read_evaluation(whole).curve])
     assert card[0] == card[1]
     with pytest.raises(RunError, match="expected a classifier of 10 classes, got 15; train it on the same data"):

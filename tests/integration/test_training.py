@@ -123,7 +123,7 @@ def test_another_recipe_does_not_overwrite_a_run(trained):
 
 def test_evaluation_counts_every_picture_and_never_rises(trained):
     for run in paths(trained):
-        assert evaluate.main([str(run), "--eps", "2", "8", "32", "--steps", "3"]) == 0
+        assert evaluate.main([str(run), "--eps", "2", "8", "32", "--attacks", "pgd-3"]) == 0
         card = runs.read_evaluation(run)
         assert [point.eps for point in card.curve] == [0, 2, 8, 32]
         correct = [point.correct for point in card.curve]
