@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from core import rng
-from core.manifest import SetRecord, Stimulus, seal
+from core.manifest import SCHEMA_VERSION, SetRecord, Stimulus, seal
 
 EPS = (1, 2, 4, 8, 16, 32)
 LAWS = {"standard": (9.0, 1.3, 0.15), "pgd-at": (5.0, 1.2, 0.15), "sip-at": (3.0, 1.5, 0.15)}
@@ -80,12 +80,12 @@ def write_evaluation(directory: Path, run: str, *, half: float, pictures: int = 
     for eps in (0, *EPS):
         correct = round(pictures * 0.9 / (1 + (eps / half) ** 2))
         curve.append(
-            {"attack": "pgd-20", "region": "full", "eps": float(eps), "pictures": pictures, "correct": correct,
-             "accuracy": correct / pictures, "low": 0.0, "high": 1.0}
+            {"attack": "pgd-20", "norm": "linf", "region": "full", "access": "full", "source": run, "eps": float(eps),
+             "pictures": pictures, "correct": correct, "accuracy": correct / pictures, "low": 0.0, "high": 1.0}
         )  # fmt: skip
     record = {
-        "schema_version": 1, "run": run, "method": run, "weights_sha256": "0" * 64, "dataset_fingerprint": "1" * 64,
-        "seed": 1, "seconds": 1.0, "curve": curve,
+        "schema_version": 2, "run": run, "method": run, "weights_sha256": "0" * 64, "dataset_fingerprint": "1" * 64,
+        "seconds": 1.0, "device": "cpu", "versions": {}, "settings": {}, "randomised": False, "curve": curve,
     }  # fmt: skip
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "evaluation.json").write_text(json.dumps(record))
@@ -158,8 +158,8 @@ def _write_set(directory: Path, laws, eps) -> None:
     cells = [(None, 0), *((run, level) for run in laws for level in eps)]
     stimuli = [_stimulus(picture, run, level) for picture in range(PICTURES) for run, level in cells]
     record = SetRecord(
-        schema_version=1, name=directory.name, seed=1, eps=(0, *eps), runs=tuple(laws), attack="pgd-20",
-        sources=PICTURES, stimuli=0, manifest_sha256="",
+        schema_version=SCHEMA_VERSION, name=directory.name, seed=1, eps=(0, *eps), runs=tuple(laws),
+        attacks=("pgd-20",), sources=PICTURES, stimuli=0, manifest_sha256="",
     )  # fmt: skip
     seal(directory, stimuli, record)
 
