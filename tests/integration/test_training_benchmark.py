@@ -6,30 +6,20 @@ import argparse
 import json
 import statistics
 
-import numpy as np
 import pytest
 import torch
 
 from benchmarks import cards, training_gpu
-from core import pictures, rng
 from core.devices import deterministic
 from core.errors import ConfigError, MachineError
+from tests.noise_pictures import write_noise_pictures
 
 SMALL = ["--device", "cpu", "--pictures", "40", "--width", "8", "--batch-size", "16", "--repeats", "2"]
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Ten classes in the layout of a folder: four training pictures each, of noise, and one of the test split."""
-    root = tmp_path_factory.mktemp("data")
-    for split, count in (("train", 4), ("test", 1)):
-        for number in range(10):
-            folder = root / split / f"class{number}"
-            folder.mkdir(parents=True)
-            for index in range(count):
-                noise = rng.numpy_generator(1, split, number, index).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-                (folder / f"{index}.png").write_bytes(pictures.encode_png(noise))
-    return root
+    return write_noise_pictures(tmp_path_factory.mktemp("data") / "noise", train=4, test=1)
 
 
 @pytest.fixture(scope="module")
