@@ -12,7 +12,6 @@ from core import attacks, rng
 from core.attacks.budget import Budget
 from core.attacks.minimal import minimal_levels
 from core.datasets.split import Split
-from core.errors import ConfigError
 from core.evaluation import Batch, check, judge
 from core.evaluation_conditions import Condition
 from core.evaluation_partial import Partial
@@ -35,14 +34,8 @@ class Least:
 
 
 def highest(settings: EvaluationSettings) -> int:
-    """Returns the largest whole level that is tried: the top of the ladder.
-
-    Raises:
-        ConfigError: the ladder has no whole level.
-    """
-    if (top := int(max(settings.eps, default=0))) < 1:
-        raise ConfigError(f"minimal: expected an ε of at least 1 grey level in the ladder, got {max(settings.eps):g}")
-    return top
+    """Returns the largest whole level that is tried: the top of the ladder."""
+    return int(max(settings.eps))
 
 
 def least(

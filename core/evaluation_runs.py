@@ -185,6 +185,8 @@ def verify(run: Opened, sources: Sequence[Opened], stored: Evaluation) -> list[s
         return [f"weights: the card is of {stored.weights_sha256[:12]}, the run has {run.weights_sha256[:12]}"]
     if stored.dataset_fingerprint != run.fingerprint:
         return [f"pictures: the card is of {stored.dataset_fingerprint[:12]}, the run has {run.fingerprint[:12]}"]
+    if (now := _maps_sha256(run.maps)) != (then := (stored.maps or {}).get("maps_sha256")):
+        return [f"maps: the card is of {str(then)[:12]}, the source gives {str(now)[:12]}"]
     measured = {run.name: Measured()}
     _collect(run, [run.subject], [], measured, None)
     for source in sources:
@@ -193,8 +195,6 @@ def verify(run: Opened, sources: Sequence[Opened], stored: Evaluation) -> list[s
     kept = evaluation_card.read_table(run.run / f"outcomes{suffix}.parquet")
     rows = evaluation_card.table(found, run.test, run.data.classes)
     unlike = evaluation_card.differences(stored, evaluation_card.curve(found, run.name), kept, rows)
-    if (now := _maps_sha256(run.maps)) != (then := (stored.maps or {}).get("maps_sha256")):
-        unlike.append(f"maps: the card is of {str(then)[:12]}, computed again {str(now)[:12]}")
     if stored.minimal != _summary(run, measured[run.name]):
         unlike.append("minimal: other levels than in the card")
     return unlike
@@ -276,7 +276,6 @@ def _batches(run: Opened) -> Iterator[tuple[Batch, torch.Tensor]]:
 def _conditions_of_minimal(run: Opened) -> list[Condition]:
     if not run.settings.minimal:
         return []
-    evaluation_minimal.highest(run.settings)
     found = white_box(run.settings, randomised=run.subject.randomised)
     return [condition for condition in found if condition.norm == "linf" and condition.access == "full"]
 
@@ -334,11 +333,12 @@ def _warnings(run: Opened, found: Sequence[Column]) -> list[Finding]:
     """Returns what the self-checks say, of the model on pictures spread over the test split and of the outcomes."""
     every = max(1, len(run.test) // _CHECKED)
     x, y = to_unit(run.test.pixels[::every][:_CHECKED]), run.test.labels[::every][:_CHECKED]
-    attacked = run.subject.attacked("full", run.settings.seed)
-    averaged = run.subject.randomised and all(_draws(column.condition) >= EOT for column in found)
+    subject = run.subject
+    model = subject.attacked("full", run.settings.seed) if subject.randomised else subject.model
+    averaged = subject.randomised and all(_draws(column.condition) >= EOT for column in found)
     with deterministic():
         return [
-            *self_checks.of_model(attacked, x, y, chance_allowed=averaged),
+            *self_checks.of_model(model, x, y, chance_allowed=averaged),
             *evaluation_card.findings(found, run.name),
         ]
 

@@ -68,6 +68,8 @@ class EvaluationSettings:
         for name in ("votes", "batch_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        if self.minimal and max(self.eps, default=0) < 1:
+            raise ConfigError(f"minimal: expected an ε of at least 1 grey level in the ladder, got {_list(self.eps)}")
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise ConfigError(f"threshold: expected 0 to 1, got {self.threshold:g}")
 

@@ -126,11 +126,16 @@ def test_a_picture_that_fooled_keeps_its_verdict_and_the_part_that_fooled_it():
     assert bool(((rungs[-1].part >= 0) == (rungs[-1].margins <= 0)).all())
 
 
-def test_the_evaluator_projects_what_an_attack_in_bfloat16_returns():
+def test_what_bfloat16_would_have_said_is_kept_beside_the_verdict():
     who = subject()
-    settings = dataclasses.replace(SETTINGS, precision="bfloat16")
-    found = outcomes(who, batch(who.model), [CLEAN, *white_box(settings, randomised=False)], settings)
-    assert all(one.verdict.half is not None and one.verdict.half.shape == (24,) for one in found)
+    settings = dataclasses.replace(SETTINGS, precision="bfloat16", eps=(0.0, 0.25, 0.5, 1.0))
+    found = outcomes(who, batch(who.model, pictures=400), [CLEAN, *white_box(settings, randomised=False)], settings)
+    apart = [float((one.verdict.half != one.verdict.predictions).float().mean()) for one in found]
+    assert 0 < max(apart) < 0.2
+    assert all(
+        bool(((one.verdict.margins < 0) == (one.verdict.predictions != found[0].verdict.predictions)).all())
+        for one in found
+    )
 
 
 def test_pictures_for_others_are_attacked_to_the_end_and_judged_by_each():
