@@ -24,7 +24,6 @@ from core.evaluation_runs import (
     Opened,
     check_alike,
     evaluate,
-    evaluate_with_transfer,
     open_run,
     refuse_same_names,
     verify,
@@ -64,7 +63,7 @@ def _evaluate_all(arguments: argparse.Namespace, settings: EvaluationSettings, d
     _refuse_unused(arguments, settings, opened)
     if arguments.transfer or arguments.comparisons:
         check_alike(opened)
-    written = evaluate_with_transfer(opened) if arguments.transfer else [evaluate(run) for run in opened]
+    written = evaluate(opened, transfer=arguments.transfer)
     for one in written:
         print(*card_lines(one.card), sep="\n")
     if arguments.transfer:

@@ -159,21 +159,25 @@ def check_alike(opened: Sequence[Opened]) -> None:
             )
 
 
-def evaluate(run: Opened) -> Evaluated:
-    """Evaluates a run against attacks on itself, and writes its card and outcomes."""
-    return evaluate_with_transfer([run])[0]
+def evaluate(opened: Sequence[Opened], *, transfer: bool = False) -> list[Evaluated]:
+    """Evaluates runs against attacks on themselves and writes their cards and outcomes.
 
+    Finished units of all runs are kept until the last card is written, so that the same command goes on after a kill.
 
-def evaluate_with_transfer(opened: Sequence[Opened]) -> list[Evaluated]:
-    """Evaluates runs against attacks on themselves and on each other, and writes their cards and outcomes."""
+    Args:
+        opened: the runs.
+        transfer: score the pictures made against each run on every other too; no card is written before all are.
+    """
     measured = {run.name: Measured() for run in opened}
-    partials = [_partial(run, opened) for run in opened]
+    partials = [_partial(run, opened if transfer else [run]) for run in opened]
+    written = []
     for run, kept in zip(opened, partials, strict=True):
+        others = [other.subject for other in opened if transfer and other is not run]
         started = time.monotonic()
-        others = [other.subject for other in opened if other is not run]
         _collect(run, [run.subject], others, measured, kept)
         measured[run.name].seconds = time.monotonic() - started
-    written = [_written(run, measured[run.name]) for run in opened]
+        written += [] if transfer else [_written(run, measured.pop(run.name))]
+    written += [_written(run, measured[run.name]) for run in opened if transfer]
     for kept in partials:
         kept.delete()
     return written
@@ -280,11 +284,11 @@ def _conditions_of_minimal(run: Opened) -> list[Condition]:
     return [condition for condition in found if condition.norm == "linf" and condition.access == "full"]
 
 
-def _partial(run: Opened, all_runs: Sequence[Opened]) -> Partial:
+def _partial(run: Opened, together: Sequence[Opened]) -> Partial:
     place = run.test.pixels.device
     identity = [
         dataclasses.asdict(run.settings),
-        [(one.name, one.weights_sha256) for one in (run, *all_runs)],
+        [(one.name, one.weights_sha256) for one in (run, *together)],
         run.fingerprint,
         None if run.maps is None else run.maps.record,
         [str(place), torch.__version__, torch.get_num_threads()],
