@@ -1,22 +1,27 @@
 """Stimulus sets on disk: what a row says, how a set is written, read and listed. Torch-free.
 
-A set is a directory: ``set.json`` (schema, seed, ε ladder, runs, SHA-256 of the manifest), ``manifest.jsonl`` (a row a
-stimulus) and ``png/<sha256[:2]>/<sha256>.png``. Intensities and ε are grey levels (0..255). See docs/contracts.md.
+A set is a directory: ``set.json`` (what was asked for, SHA-256 of the manifest), ``manifest.jsonl`` (a row a stimulus,
+source by source, the reference first), ``png/<sha256[:2]>/<sha256>.png``, ``maps/<sha256[:2]>/<sha256>.png`` (salience
+maps, where regions need them) and ``sheet.html`` to look at. ``read_set`` returns a set whole; ``read_record``,
+``rows`` and ``by_source`` read one of any length, a source in memory at a time. Intensities and ε are grey levels
+(0..255). See docs/contracts.md.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import itertools
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from core import config, files
 from core.errors import ConfigError, StimulusError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +31,7 @@ class Stimulus:
     A reference (ε = 0) belongs to no model: ``run``, ``method``, ``attack`` and the outcome fields are ``None``.
 
     Attributes:
-        stimulus_id: unique in the set, as ``<source_id>/<run>/<region>/<ε>`` or ``<source_id>/reference``.
+        stimulus_id: unique in the set, as ``<source_id>/<run>/<attack>/<region>/<ε>`` or ``<source_id>/reference``.
         source_id: the picture that it was made from; the same in runs, evaluations, sets and exports.
         source_class: name of the class of the source picture.
         run: name of the run directory of the source model.
@@ -47,6 +52,8 @@ class Stimulus:
         sha256: of the PNG file; also its name.
         width: in pixels.
         height: in pixels.
+        map_sha256: of the file of the source's salience map, by which the region was told; ``None`` where the region is
+            ``"full"``.
     """
 
     stimulus_id: str
@@ -70,6 +77,7 @@ class Stimulus:
     sha256: str
     width: int
     height: int
+    map_sha256: str | None = None
 
     @property
     def is_reference(self) -> bool:
@@ -77,19 +85,49 @@ class Stimulus:
         return self.run is None
 
 
+Requirement = Literal["none", "fooled"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class SetRecord:
-    """``set.json``: what a stimulus set was asked for, and the hash that seals its manifest."""
+    """``set.json``: what a stimulus set was asked for, and the hashes that seal it.
+
+    Attributes:
+        eps: ladder in grey levels, 0 (the references) first.
+        runs: names of the source models; ``weights_sha256``: of their weights, in the same order.
+        attacks: names of the attacks.
+        regions: where pictures may change.
+        selected_on: ``"none"``: sources were drawn whatever came of the attacks; ``"fooled"``: of the sources drawn
+            those were kept that every model got right before, and wrong after every attack, region and ε.
+        left_out: how many sources were drawn and not kept, by reason.
+        sources: how many were kept; ``stimuli``: rows of the manifest, the references among them.
+        salience: what the maps of regions were made of, and the ``threshold`` above which a pixel is salient; empty
+            without regions.
+        asked_sha256: of all that decided the set: request, weights, pictures, maps.
+    """
 
     schema_version: int
     name: str
     seed: int
     eps: tuple[int, ...]
     runs: tuple[str, ...]
-    attack: str
+    attacks: tuple[str, ...]
+    regions: tuple[str, ...] = ("full",)
+    selected_on: Requirement = "none"
+    left_out: dict[str, int] = field(default_factory=dict)
     sources: int
     stimuli: int
     manifest_sha256: str
+    sheet_sha256: str | None = None
+    weights_sha256: tuple[str, ...] = ()
+    dataset_fingerprint: str = ""
+    salience: dict[str, Any] = field(default_factory=dict)
+    asked_sha256: str = ""
+
+    @property
+    def cells(self) -> tuple[tuple[str, str, str, int], ...]:
+        """The (run, attack, region, ε) of every perturbed picture of a source, in the order of the manifest."""
+        return tuple(itertools.product(self.runs, self.attacks, self.regions, (eps for eps in self.eps if eps > 0)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +155,16 @@ def png_name(sha256: str) -> str:
     return f"png/{sha256[:2]}/{sha256}.png"
 
 
+def map_name(sha256: str) -> str:
+    """Returns the path of a salience map inside its set, from its hash."""
+    return f"maps/{sha256[:2]}/{sha256}.png"
+
+
+def stimulus_id(source_id: str, run: str, attack: str, region: str, eps: int) -> str:
+    """Returns the name of a perturbed picture."""
+    return f"{source_id}/{run}/{attack}/{region}/{eps}"
+
+
 def dump_rows(stimuli: Iterable[Stimulus]) -> Iterator[str]:
     """Yields the lines of ``manifest.jsonl``, each with its newline."""
     for stimulus in stimuli:
@@ -124,11 +172,18 @@ def dump_rows(stimuli: Iterable[Stimulus]) -> Iterator[str]:
 
 
 def seal(directory: Path, stimuli: Iterable[Stimulus], record: SetRecord) -> SetRecord:
-    """Writes ``manifest.jsonl`` and ``set.json``; returns the record with count and hash filled in."""
-    lines = list(dump_rows(stimuli))
-    data = "".join(lines).encode()
-    sealed = dataclasses.replace(record, stimuli=len(lines), manifest_sha256=files.sha256_bytes(data))
-    files.write_bytes(directory / "manifest.jsonl", data)
+    """Writes ``manifest.jsonl`` and ``set.json``; returns the record with count and hash filled in.
+
+    The rows are taken one at a time and never held together.
+    """
+    digest, count = hashlib.sha256(), 0
+    with files.atomic_path(directory / "manifest.jsonl") as temporary, temporary.open("wb") as file:
+        for line in dump_rows(stimuli):
+            data = line.encode()
+            digest.update(data)
+            file.write(data)
+            count += 1
+    sealed = dataclasses.replace(record, stimuli=count, manifest_sha256=digest.hexdigest())
     files.write_json(directory / "set.json", dataclasses.asdict(sealed))
     return sealed
 
@@ -137,20 +192,67 @@ def read_set(directory: Path) -> StimulusSet:
     """Returns the stimulus set in ``directory``; the manifest's hash is checked, the pictures are not.
 
     Raises:
+        StimulusError: a file is absent, of another schema, the manifest is not the one that was sealed, or two of its
+            rows have one ``stimulus_id``.
+    """
+    record = read_record(directory)
+    stimuli = tuple(rows(directory))
+    names: set[str] = set()
+    for stimulus in stimuli:
+        if stimulus.stimulus_id in names:
+            raise duplicate(directory, stimulus.stimulus_id)
+        names.add(stimulus.stimulus_id)
+    return StimulusSet(directory=directory, record=record, stimuli=stimuli)
+
+
+def duplicate(directory: Path, name: str) -> StimulusError:
+    """Returns the refusal of a manifest in which two rows have one ``stimulus_id``."""
+    return StimulusError(
+        f"{directory / 'manifest.jsonl'}: expected each stimulus_id once, got {name!r} again; make the set again"
+    )
+
+
+def read_record(directory: Path) -> SetRecord:
+    """Returns ``set.json``, once the manifest has proved to be the one that it seals.
+
+    Raises:
         StimulusError: a file is absent, of another schema, or the manifest is not the one that was sealed.
     """
     record = _read_record(directory)
     path = directory / "manifest.jsonl"
     try:
-        data = path.read_bytes()
+        found = files.sha256_file(path)
     except FileNotFoundError:
         raise StimulusError(f"{path}: no such file; make the set again with python -m core.stimuli") from None
-    if (found := files.sha256_bytes(data)) != record.manifest_sha256:
+    if found != record.manifest_sha256:
         raise StimulusError(
             f"{path}: expected SHA-256 {record.manifest_sha256}, got {found}; the manifest was changed after the "
             "set was made: restore it or make the set again"
         )
-    return StimulusSet(directory=directory, record=record, stimuli=tuple(_rows(path, data)))
+    return record
+
+
+def rows(directory: Path) -> Iterator[Stimulus]:
+    """Yields the rows of a manifest in order, one in memory at a time.
+
+    Raises:
+        StimulusError: a line is no stimulus.
+    """
+    path = directory / "manifest.jsonl"
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                yield Stimulus(**json.loads(line))
+            except (TypeError, ValueError) as error:
+                raise StimulusError(
+                    f"{path}: line {number}: expected a stimulus, got {error}; make the set again"
+                ) from None
+
+
+def by_source(stimuli: Iterable[Stimulus]) -> Iterator[list[Stimulus]]:
+    """Yields the rows of each source together, as they follow each other."""
+    for _, group in itertools.groupby(stimuli, key=lambda stimulus: stimulus.source_id):
+        yield list(group)
 
 
 def _read_record(directory: Path) -> SetRecord:
@@ -158,21 +260,7 @@ def _read_record(directory: Path) -> SetRecord:
     table = files.read_json(path, StimulusError, "is it the directory of a stimulus set?")
     if (version := table.get("schema_version")) != SCHEMA_VERSION:
         raise StimulusError(f"{path}: expected schema version {SCHEMA_VERSION}, got {version}; make the set again")
-    return _checked(SetRecord, table, str(path))
-
-
-def _rows(path: Path, data: bytes) -> Iterator[Stimulus]:
-    for number, line in enumerate(data.decode().splitlines(), start=1):
-        try:
-            yield Stimulus(**json.loads(line))
-        except (TypeError, json.JSONDecodeError) as error:
-            raise StimulusError(
-                f"{path}: line {number}: expected a stimulus, got {error}; make the set again"
-            ) from None
-
-
-def _checked(kind: type[SetRecord], table: dict[str, Any], where: str) -> SetRecord:
     try:
-        return config.build(kind, table, where)
+        return config.build(SetRecord, table, str(path))
     except ConfigError as error:
         raise StimulusError(str(error)) from None

@@ -1,4 +1,4 @@
-"""``python -m core.stimuli REQUEST --runs RUN … --out DIR`` makes a stimulus set; ``… verify DIR`` proves one."""
+"""``python -m core.stimuli REQUEST`` makes a stimulus set; ``python -m core.stimuli verify DIR`` proves one."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from pathlib import Path
 
 import torch
 
-from core import config, datasets, files, models, progress, recipe, runs
-from core.datasets.split import Dataset
+from core import config, progress, runs
 from core.devices import deterministic, pick
-from core.errors import RunError, StimulusError, exit_code
-from core.manifest import SCHEMA_VERSION, SetRecord, read_set, seal
-from core.stimulus_sets import Request, Source, choose, make
+from core.distributed import Group, joined, leave
+from core.errors import DONE, StimulusError, exit_code
+from core.manifest import SetRecord, read_record
+from core.stimulus_assembly import assemble
+from core.stimulus_job import load_source, prepare
+from core.stimulus_partial import partial
+from core.stimulus_request import Request
 from core.stimulus_verification import verify_pictures, verify_predictions
 
 
@@ -24,35 +27,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[:1] == ["verify"]:
         return _verify(words[1:])
     arguments = _parser().parse_args(words)
-    request = config.load(Request, arguments.request, arguments.set)
-    if arguments.out.exists():
-        return _keep(arguments.out, request, arguments.runs)
-    record = make_set(request, arguments.runs, arguments.out, pick(arguments.device))
-    print(f"{arguments.out}: {record.stimuli} stimuli of {record.sources} pictures, verified from disk")
-    return 0
+    request = config.load(Request, arguments.request, arguments.set).of_runs(tuple(arguments.runs))
+    out: Path = arguments.out or Path("stimuli") / request.name
+    with joined(pick(arguments.device)) as (group, device):
+        new = make_set(request, out, device, group)
+    if group.leads:
+        record = read_record(out)
+        made = f"{record.stimuli} stimuli of {record.sources} pictures, verified from disk; look at {out}/sheet.html"
+        print(f"{out}: {made}" if new else f"{out}: made already, {record.stimuli} stimuli")
+    if group.size > 1:
+        leave(DONE)
+    return DONE
 
 
-def make_set(request: Request, run_paths: Sequence[Path], out: Path, device: torch.device) -> SetRecord:
-    """Makes a stimulus set, verifies it from disk, and only then gives it its name."""
-    sources_of, data = _sources(run_paths, device)
-    sources = choose(data.test.to(device), len(data.classes), request)
-    record = SetRecord(
-        schema_version=SCHEMA_VERSION,
-        name=request.name,
-        seed=request.seed,
-        eps=(0, *request.eps),
-        runs=tuple(source.run for source in sources_of),
-        attack=request.attack,
-        sources=len(sources),
-        stimuli=0,
-        manifest_sha256="",
-    )
-    with files.atomic_directory(out) as directory, deterministic():
-        with progress.bar("make stimuli", len(sources_of) * len(request.eps) * len(sources), "stimuli") as bar:
-            record = seal(directory, make(directory, sources, data.classes, sources_of, request, bar.update), record)
-        with progress.bar("verify stimuli", record.stimuli, "stimuli") as bar:
-            verify_pictures(read_set(directory), bar.update)
-    return record
+def make_set(request: Request, out: Path, device: torch.device, group: Group | None = None) -> bool:
+    """Makes a stimulus set, verifies it from disk, and only then gives it its name; returns whether it was new.
+
+    What an interrupted call had finished, its batches, is taken over. Several processes each make their share of the
+    batches; the set is the same.
+
+    Raises:
+        StimulusError: another set stands in its place, finished or not.
+    """
+    group = group or Group()
+    job = prepare(request, device)
+    if out.exists():
+        _check_same(out, job.record)
+        return False
+    total = len(job.data.classes) * request.sources_per_class
+    with partial(out, job.record.asked_sha256, leads=group.leads) as here, deterministic():
+        with progress.bar("make stimuli", -(-total // group.size), "sources", shown=group.leads) as bar:
+            record = job.fill(here, group, bar.update)
+        if group.leads:
+            assemble(here, record, out, request.sheet_sources)
+    return True
 
 
 def _verify(words: Sequence[str]) -> int:
@@ -63,14 +71,14 @@ def _verify(words: Sequence[str]) -> int:
     parser.add_argument("--runs", nargs="+", type=Path, default=[], help="prove the predictions of these runs too")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     arguments = parser.parse_args(words)
-    stimuli = read_set(arguments.directory)
-    with progress.bar("verify stimuli", len(stimuli.stimuli), "stimuli") as bar:
-        verify_pictures(stimuli, bar.update)
+    record = read_record(arguments.directory)
+    with progress.bar("verify stimuli", record.stimuli, "stimuli") as bar:
+        verify_pictures(arguments.directory, record, bar.update)
     device = pick(arguments.device)
     for run in arguments.runs:
-        verify_predictions(stimuli, _source(run, device), runs.read_run(run).classes, device)
+        verify_predictions(arguments.directory, load_source(run, device), runs.read_run(run).classes, device)
     proved = "pictures and predictions" if arguments.runs else "pictures"
-    print(f"{arguments.directory}: {len(stimuli.stimuli)} stimuli are what the manifest says ({proved})")
+    print(f"{arguments.directory}: {record.stimuli} stimuli are what the manifest says ({proved})")
     return 0
 
 
@@ -79,8 +87,10 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m core.stimuli", description=main.__doc__, epilog="python -m core.stimuli verify --help"
     )
     parser.add_argument("request", type=Path, help="TOML file; example core/configs/demo-stimuli.toml")
-    parser.add_argument("--runs", nargs="+", type=Path, required=True, help="run directories of the source models")
-    parser.add_argument("--out", type=Path, required=True, help="directory of the set")
+    parser.add_argument(
+        "--runs", nargs="+", type=Path, default=[], help="run directories of the source models; default: the request's"
+    )
+    parser.add_argument("--out", type=Path, help="directory of the set; default: stimuli/<name>")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of the request")
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if there is one"
@@ -88,37 +98,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _keep(out: Path, request: Request, run_paths: Sequence[Path]) -> int:
+def _check_same(out: Path, wanted: SetRecord) -> None:
     """Leaves a set that was made earlier as it is; refuses if it is another one than was asked for."""
-    found, wanted = read_set(out).record, (0, *request.eps)
-    names = tuple(run.name for run in run_paths)
-    if (found.name, found.seed, found.eps, found.runs, found.attack) != (
-        request.name,
-        request.seed,
-        wanted,
-        names,
-        request.attack,
-    ):
-        raise StimulusError(f"{out}: holds another stimulus set than was asked for; choose another --out or remove it")
-    print(f"{out}: made already, {found.stimuli} stimuli")
-    return 0
-
-
-def _sources(run_paths: Sequence[Path], device: torch.device) -> tuple[list[Source], Dataset]:
-    """Returns the source models and the data that they all share."""
-    sources = [_source(run, device) for run in run_paths]
-    records = [runs.read_run(run) for run in run_paths]
-    for run, record in zip(run_paths, records, strict=True):
-        if record.dataset_fingerprint != records[0].dataset_fingerprint:
-            raise RunError(
-                f"{run}: expected the same pictures as {run_paths[0]}, got others; train both on the same data"
-            )
-    return sources, datasets.load(recipe.read(run_paths[0]).data)
-
-
-def _source(run: Path, device: torch.device) -> Source:
-    model = models.load_classifier(run, device)
-    return Source(run=run.name, method=runs.read_run(run).method, model=model)
+    if read_record(out).asked_sha256 != wanted.asked_sha256:
+        raise StimulusError(
+            f"{out}: holds another stimulus set than was asked for, or one of other runs or pictures; choose another "
+            "--out or remove it"
+        )
 
 
 if __name__ == "__main__":

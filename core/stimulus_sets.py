@@ -1,58 +1,32 @@
-"""Making and verifying stimuli: attacked on the 8-bit lattice, written, read again, and only then described."""
+"""Making stimuli: attacked on the 8-bit lattice, written, read again, and only then described."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from skimage.metrics import structural_similarity
+from torch import Tensor
 
-from core import files, pictures, rng
-from core.attacks.budget import uniform
-from core.attacks.pgd import pgd
+from core import attacks, files, pictures, rng
+from core.attacks.budget import Budget
+from core.attacks.front import check_answers
+from core.attacks.losses import margin
+from core.attacks.minimal import on_lattice
+from core.attacks.pgd import RelativePgd, pgd
+from core.attacks.singles import answers
 from core.datasets.split import Split
-from core.errors import ConfigError
-from core.evaluation import Verdict, judge
-from core.manifest import Stimulus, png_name
+from core.manifest import Stimulus, map_name, png_name, stimulus_id
 from core.pictures import Pixels
-from core.tensors import Bytes, Classifier, generator, to_unit
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What stimuli to make.
-
-    Attributes:
-        name: of the set.
-        seed: decides which source pictures are taken and the attacks' random starts.
-        sources_per_class: test pictures of each class; the same for all models and ε.
-        eps: budgets in grey levels, rising; 0 (the references) is always made.
-        steps: of PGD.
-        relative_step: step size × steps / ε.
-    """
-
-    name: str
-    seed: int = 1
-    sources_per_class: int = 4
-    eps: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
-    steps: int = 40
-    relative_step: float = 2.5
-
-    def __post_init__(self) -> None:
-        if not self.eps or list(self.eps) != sorted(set(self.eps)) or not 1 <= self.eps[0] <= self.eps[-1] <= 255:
-            raise ConfigError(f"eps: expected rising whole grey levels within 1..255, got {list(self.eps)}")
-        if self.sources_per_class < 1 or self.steps < 1:
-            raise ConfigError(
-                f"sources_per_class, steps: expected at least 1, got {self.sources_per_class}, {self.steps}"
-            )
-
-    @property
-    def attack(self) -> str:
-        """The name of the attack in all files."""
-        return f"pgd-{self.steps}"
+from core.purification.pipeline import Purified, reseed
+from core.regions import budget_in
+from core.stimulus_regions import Levels, Maps, allowed, decode_map, encode_map
+from core.stimulus_request import Cell, Request
+from core.tensors import Bytes, Classifier, Images, Labels, Salience, generator, to_unit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,69 +38,96 @@ class Source:
     model: Classifier
 
 
-def choose(test: Split, classes: int, request: Request) -> Split:
-    """Returns ``sources_per_class`` test pictures of each class, chosen by (seed, class).
+@dataclass(frozen=True, kw_only=True)
+class Tried:
+    """What came of one source picture: its rows, the reference first, or why it was left out."""
+
+    source_id: str
+    left_out: str | None = None
+    stimuli: tuple[Stimulus, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workshop:
+    """All that is needed to make stimuli of any pictures: where they go, of which models, and as what request says."""
+
+    directory: Path
+    classes: tuple[str, ...]
+    sources: tuple[Source, ...]
+    request: Request
+    maps: Maps | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Pictures that are attacked together, as they were read from their files; ``number`` names the batch.
+
+    ``references`` and ``salience`` (levels, with the hashes of their files) belong to ``pictures``, one each.
+    """
+
+    number: str
+    pictures: Split
+    references: tuple[tuple[str, Pixels], ...]
+    salience: tuple[tuple[str | None, Levels | None], ...]
+
+    @property
+    def levels(self) -> Bytes | None:
+        """The maps as a tensor, [N, 1, H, W]."""
+        found = [levels for _, levels in self.salience if levels is not None]
+        return torch.from_numpy(np.stack(found)).unsqueeze(1).to(self.pictures.pixels.device) if found else None
+
+
+def make_batch(workshop: Workshop, pictures_: Split, number: str, advance: Callable[[int], object]) -> list[Tried]:
+    """Writes the files of some source pictures and returns what came of each, in their order.
+
+    ``advance`` is told how many sources are done. Everything that a row says is measured on the files as read again.
+    """
+    references = [_write(workshop.directory, picture) for picture in channels_last(pictures_.pixels)]
+    salience = _written_maps(workshop, pictures_)
+    threshold, regions = workshop.request.threshold, workshop.request.regions
+    empty = [_empty_region(regions, levels, threshold) for _, levels in salience]
+    kept = [place for place, region in enumerate(empty) if region is None]
+    left_out = {pictures_.ids[place]: f"region {region} is empty" for place, region in enumerate(empty) if region}
+    shown = tensor([pixels for _, pixels in references], pictures_.pixels)
+    rows = torch.tensor(kept, dtype=torch.int64, device=shown.device)
+    chosen = Split(pixels=shown[rows], labels=pictures_.labels[rows], ids=tuple(pictures_.ids[place] for place in kept))
+    batch = Batch(
+        number=number,
+        pictures=chosen,
+        references=tuple(references[place] for place in kept),
+        salience=tuple(salience[place] for place in kept),
+    )
+    done = {row.source_id: row for row in _attacked(workshop, batch)} if kept else {}
+    advance(len(pictures_))
+    return [done.get(name) or Tried(source_id=name, left_out=left_out[name]) for name in pictures_.ids]
+
+
+def perturb(
+    attack: attacks.Attack, model: Classifier, x: Images, y: Labels, budget: Budget, random: torch.Generator
+) -> Images:
+    """Returns ``x`` as ``attack`` perturbs it within ``budget``, for people to look at and for ``model`` to judge.
+
+    PGD is carried through all its steps, even when the picture is fooled before: what people see at an ε shall not
+    depend on how soon it worked. Other attacks stop where they succeed. Those leave a picture that is wrong already as
+    it is, which would be no stimulus: they move it away from the class that it is given.
+    """
+    if isinstance(attack, RelativePgd) and attack.restarts == attack.eot == 1:
+        step_size = float(attack.relative_step * budget.eps.max() / attack.steps)
+        return pgd(model, x, y, budget, steps=attack.steps, step_size=step_size, generator=random)
+    logits = answers(model, x)
+    check_answers(logits, y)
+    return attacks.run(attack, model, x, logits.argmax(1), budget, random)
+
+
+def verdict(model: Classifier, x: Images, y: Labels) -> tuple[Labels, Tensor]:
+    """Returns predictions and margins, [B] each, in float32; a randomised model's with its randomness fixed.
 
     Raises:
-        ConfigError: a class has fewer.
+        DataError: a logit is no number, or a label is not among the classes.
     """
-    chosen: list[int] = []
-    for label in range(classes):
-        members = torch.nonzero(test.labels == label).flatten().tolist()
-        if len(members) < request.sources_per_class:
-            raise ConfigError(
-                f"sources_per_class: expected at most {len(members)}, the test pictures of class {label}, "
-                f"got {request.sources_per_class}"
-            )
-        order = rng.numpy_generator(request.seed, "sources", label).permutation(len(members))
-        chosen += sorted(members[place] for place in order[: request.sources_per_class])
-    index = torch.tensor(chosen, device=test.pixels.device)
-    return Split(pixels=test.pixels[index], labels=test.labels[index], ids=tuple(test.ids[place] for place in chosen))
-
-
-def make(
-    directory: Path, sources: Split, classes: tuple[str, ...], models: list[Source], request: Request,
-    advance: Callable[[int], object],
-) -> Iterator[Stimulus]:  # fmt: skip
-    """Writes the PNG files into ``directory`` and yields their rows, references first, a batch in memory at a time."""
-    references = [write(directory, picture) for picture in _channels_last(sources.pixels)]
-    for source_id, label, (sha256, pixels) in zip(sources.ids, sources.labels.tolist(), references, strict=True):
-        yield _reference(source_id, classes[label], sha256, pixels, request.seed)
-    shown = _tensor([pixels for _, pixels in references], sources.pixels)
-    for source in models:
-        before = judge(source.model, to_unit(shown), sources.labels)
-        for eps in request.eps:
-            attacked = attack(source, shown, sources, eps, request)
-            yield from _describe(directory, attacked, shown, sources, classes, source, before, eps, request)
-            advance(len(sources))
-
-
-def attack(source: Source, shown: Bytes, sources: Split, eps: int, request: Request) -> Bytes:
-    """Returns 8-bit pictures within ``eps`` grey levels of ``shown``: PGD, then the nearest point of the lattice.
-
-    A picture and a whole number of grey levels are points of the lattice, so rounding does not leave the budget.
-    """
-    x = to_unit(shown)
-    adversarial = pgd(
-        source.model,
-        x,
-        sources.labels,
-        uniform(eps / 255, x),
-        steps=request.steps,
-        step_size=request.relative_step * eps / 255 / request.steps,
-        generator=generator(x.device, request.seed, "stimuli", source.run, eps),
-    )
-    return (adversarial * 255).round().clamp(0, 255).to(torch.uint8)
-
-
-def write(directory: Path, picture: Pixels) -> tuple[str, Pixels]:
-    """Writes a picture under its hash; returns the hash and the pixels as read again from the file."""
-    data = pictures.encode_png(picture)
-    sha256 = files.sha256_bytes(data)
-    path = directory / png_name(sha256)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    return sha256, pictures.read(path)
+    logits = answers(model.fixed(0) if isinstance(model, Purified) else model, x)
+    check_answers(logits, y)
+    return logits.argmax(1), margin(logits, y)
 
 
 def measure(reference: Pixels, picture: Pixels) -> dict[str, float]:
@@ -141,44 +142,99 @@ def measure(reference: Pixels, picture: Pixels) -> dict[str, float]:
     }
 
 
+def channels_last(pixels: Bytes) -> list[Pixels]:
+    """Returns pictures as arrays, [height, width, 3] each."""
+    return list(pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy())
+
+
+def tensor(read: Sequence[Pixels], like: Tensor) -> Bytes:
+    """Returns arrays as pictures on the device of ``like``."""
+    return torch.from_numpy(np.stack(read)).permute(0, 3, 1, 2).contiguous().to(like.device)
+
+
+def _attacked(workshop: Workshop, batch: Batch) -> list[Tried]:
+    rows = [[_reference(workshop, batch, place)] for place in range(len(batch.pictures))]
+    reasons: list[str | None] = [None] * len(rows)
+    x, y = to_unit(batch.pictures.pixels), batch.pictures.labels
+    before = {source.run: verdict(source.model, x, y) for source in workshop.sources}
+    models = {source.run: source for source in workshop.sources}
+    for cell in workshop.request.cells:
+        made = _make(workshop.request, models[cell.run].model, batch, cell)
+        described = _describe(workshop, batch, cell, models[cell.run], before[cell.run][0], made)
+        for place, row in enumerate(described):
+            rows[place].append(row)
+            reasons[place] = reasons[place] or _refused(workshop.request, row)
+    return [
+        Tried(source_id=name, left_out=reason, stimuli=() if reason else tuple(found))
+        for name, reason, found in zip(batch.pictures.ids, reasons, rows, strict=True)
+    ]
+
+
+def _make(request: Request, model: Classifier, batch: Batch, cell: Cell) -> Bytes:
+    """Returns 8-bit pictures within ε whole grey levels: a point of the lattice, so rounding does not leave it."""
+    purpose = ("stimuli", cell.run, cell.attack, cell.region, cell.eps, batch.number)
+    x, y = to_unit(batch.pictures.pixels), batch.pictures.labels
+    reseed(model, rng.derive(request.seed, *purpose))
+    random = generator(x.device, request.seed, *purpose)
+    levels = batch.levels
+    salience: Salience | None = None if levels is None else to_unit(levels)
+    budget = budget_in(cell.region, "linf", cell.eps / 255, x, salience, request.threshold)
+    return on_lattice(perturb(attacks.named(cell.attack), model, x, y, budget, random))
+
+
 def _describe(
-    directory: Path, attacked: Bytes, shown: Bytes, sources: Split, classes: tuple[str, ...], source: Source,
-    before: Verdict, eps: int, request: Request,
-) -> Iterator[Stimulus]:  # fmt: skip
-    written = [write(directory, picture) for picture in _channels_last(attacked)]
-    after = judge(source.model, to_unit(_tensor([pixels for _, pixels in written], attacked)), sources.labels)
-    for index, reference in enumerate(_channels_last(shown)):
-        sha256, pixels = written[index]
-        truth = classes[int(sources.labels[index])]
-        margin = float(after.margins[index])
-        yield Stimulus(
-            stimulus_id=f"{sources.ids[index]}/{source.run}/full/{eps}",
-            source_id=sources.ids[index],
-            source_class=truth,
-            run=source.run,
-            method=source.method,
-            attack=request.attack,
-            norm="linf",
-            region="full",
-            eps_asked=eps,
-            prediction_before=classes[int(before.predictions[index])],
-            prediction_after=classes[int(after.predictions[index])],
-            fooled=margin <= 0,
-            margin=margin,
-            mask_area=1.0,
-            seed=request.seed,
-            sha256=sha256,
-            width=pixels.shape[1],
-            height=pixels.shape[0],
-            **measure(reference, pixels),  # type: ignore[arg-type]
-        )
+    workshop: Workshop, batch: Batch, cell: Cell, source: Source, before: Labels, made: Bytes
+) -> list[Stimulus]:
+    written = [_write(workshop.directory, picture) for picture in channels_last(made)]
+    labels = batch.pictures.labels
+    predictions, margins = verdict(source.model, to_unit(tensor([pixels for _, pixels in written], made)), labels)
+    judged = zip(before.tolist(), predictions.tolist(), margins.tolist(), strict=True)
+    return [
+        _row(workshop, batch, cell, source.method, place, written[place], outcome)
+        for place, outcome in enumerate(judged)
+    ]
 
 
-def _reference(source_id: str, source_class: str, sha256: str, pixels: Pixels, seed: int) -> Stimulus:
+def _row(
+    workshop: Workshop, batch: Batch, cell: Cell, method: str, place: int, written: tuple[str, Pixels],
+    outcome: tuple[int, int, float],
+) -> Stimulus:  # fmt: skip
+    """Returns the row of one perturbed picture; ``outcome``: predictions before and after, and the margin."""
+    (sha256, pixels), (before, after, margin_after) = written, outcome
+    name, classes = batch.pictures.ids[place], workshop.classes
+    label = int(batch.pictures.labels[place])
+    map_sha256, levels = batch.salience[place] if cell.region != "full" else (None, None)
+    may_change = allowed(cell.region, levels, workshop.request.threshold, pixels.shape[:2])
     return Stimulus(
-        stimulus_id=f"{source_id}/reference",
-        source_id=source_id,
-        source_class=source_class,
+        stimulus_id=stimulus_id(name, cell.run, cell.attack, cell.region, cell.eps),
+        source_id=name,
+        source_class=classes[label],
+        run=cell.run,
+        method=method,
+        attack=cell.attack,
+        norm="linf",
+        region=cell.region,
+        eps_asked=cell.eps,
+        prediction_before=classes[before],
+        prediction_after=classes[after],
+        fooled=after != label,
+        margin=margin_after,
+        mask_area=round(float(may_change.mean()), 6),
+        seed=workshop.request.seed,
+        sha256=sha256,
+        width=pixels.shape[1],
+        height=pixels.shape[0],
+        map_sha256=map_sha256,
+        **measure(batch.references[place][1], pixels),  # type: ignore[arg-type]
+    )
+
+
+def _reference(workshop: Workshop, batch: Batch, place: int) -> Stimulus:
+    sha256, pixels = batch.references[place]
+    return Stimulus(
+        stimulus_id=f"{batch.pictures.ids[place]}/reference",
+        source_id=batch.pictures.ids[place],
+        source_class=workshop.classes[int(batch.pictures.labels[place])],
         run=None,
         method=None,
         attack=None,
@@ -193,16 +249,53 @@ def _reference(source_id: str, source_class: str, sha256: str, pixels: Pixels, s
         l2=0.0,
         ssim=1.0,
         mask_area=0.0,
-        seed=seed,
+        seed=workshop.request.seed,
         sha256=sha256,
         width=pixels.shape[1],
         height=pixels.shape[0],
     )
 
 
-def _channels_last(pixels: Bytes) -> list[Pixels]:
-    return list(pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy())
+def _refused(request: Request, row: Stimulus) -> str | None:
+    """Returns why a source of this row cannot be kept, if it cannot."""
+    if request.require == "none" or (row.prediction_before == row.source_class and row.fooled):
+        return None
+    if row.prediction_before != row.source_class:
+        return f"{row.run}: wrong before any attack"
+    return f"{row.run}/{row.attack}/{row.region}/{row.eps_asked}: not fooled"
 
 
-def _tensor(written: list[Pixels], like: Bytes) -> Bytes:
-    return torch.from_numpy(np.stack(written)).permute(0, 3, 1, 2).contiguous().to(like.device)
+def _empty_region(regions: Sequence[str], levels: Levels | None, threshold: float) -> str | None:
+    asked = [region for region in regions if region != "full"]
+    return next((name for name in asked if not allowed(name, levels, threshold, (1, 1)).any()), None)
+
+
+def _written_maps(workshop: Workshop, chosen: Split) -> list[tuple[str | None, Levels | None]]:
+    """Writes the maps of pictures; returns hashes and levels as read again, or nothing where no region needs one."""
+    if workshop.maps is None:
+        return [(None, None)] * len(chosen)
+    found: list[tuple[str | None, Levels | None]] = []
+    for levels in workshop.maps.of(chosen).squeeze(1).cpu().numpy():
+        data = encode_map(levels)
+        sha256 = files.sha256_bytes(data)
+        path = workshop.directory / map_name(sha256)
+        _put(path, data)
+        found.append((sha256, decode_map(path.read_bytes(), path, levels.shape)))
+    return found
+
+
+def _write(directory: Path, picture: Pixels) -> tuple[str, Pixels]:
+    """Writes a picture under its hash; returns the hash and the pixels as read again from the file."""
+    data = pictures.encode_png(picture)
+    sha256 = files.sha256_bytes(data)
+    path = directory / png_name(sha256)
+    _put(path, data)
+    return sha256, pictures.read(path)
+
+
+def _put(path: Path, data: bytes) -> None:
+    """Writes a file whole or not at all; whether it came to the disk is proved at a resume and at the end."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(data)
+    temporary.replace(path)

@@ -100,6 +100,7 @@ class DetectionProtocol:
         runs: source models to use; empty = all of the stimulus set.
         eps: levels above 0 to use, grey levels; empty = all of the stimulus set.
         region: of the perturbation.
+        attack: by which the pictures were made; may be left empty where the stimulus set has one attack.
         abandoned_after_hours: an unfinished session that was silent for so long counts as abandoned.
     """
 
@@ -112,6 +113,7 @@ class DetectionProtocol:
     runs: tuple[str, ...] = ()
     eps: tuple[int, ...] = ()
     region: str = "full"
+    attack: str = ""
     abandoned_after_hours: int = 24
     practice: Practice = field(default_factory=Practice)
     main: Main = field(default_factory=Main)

@@ -74,7 +74,7 @@ def enrol(database: DatabaseSession, *, locale: str, robot: bool) -> Enrolment:
 def _planned(
     database: DatabaseSession, protocol: Protocol, settings: DetectionProtocol, number: int
 ) -> list[PlannedTrial]:
-    rows = registration.usable(database, protocol.set_id, settings.region)
+    rows = registration.usable(database, protocol.set_id, settings.region, settings.attack)
     design = registration.make_design(settings, rows)
     return [
         PlannedTrial(

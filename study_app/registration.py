@@ -93,7 +93,7 @@ def register_protocol(session: Session, path: Path, set_name: str) -> Registered
         raise StudyError(
             f"--set {set_name}: no such stimulus set; register it with: flask --app study_app register-set DIR"
         )
-    make_design(protocol, usable(session, stimuli.id, protocol.region))
+    make_design(protocol, usable(session, stimuli.id, protocol.region, protocol.attack))
     return _store(session, protocol.name, source.decode(), stimuli)
 
 
@@ -132,15 +132,25 @@ def current_protocol(session: Session, *, lock: bool = False) -> Protocol | None
     return session.scalar(query.with_for_update() if lock else query)
 
 
-def usable(session: Session, set_id: int, region: str) -> dict[tuple[str, Cell | None], int]:
-    """Returns row ids by (source, cell) for a set's references and its pictures of one region."""
-    columns = (StimulusRow.id, StimulusRow.source_id, StimulusRow.run, StimulusRow.eps_asked, StimulusRow.region)
-    found = session.execute(select(*columns).where(StimulusRow.set_id == set_id))
-    return {
-        (source_id, Cell(run, eps) if run else None): row_id
-        for row_id, source_id, run, eps, row_region in found
-        if run is None or row_region == region
-    }
+def usable(session: Session, set_id: int, region: str, attack: str) -> dict[tuple[str, Cell | None], int]:
+    """Returns row ids by (source, cell) for a set's references and its pictures of one region and attack.
+
+    Raises:
+        StudyError: ``attack`` is none of the set's, or left empty though the set has several.
+    """
+    attack = _attack(session, set_id, attack)
+    columns = (StimulusRow.id, StimulusRow.source_id, StimulusRow.run, StimulusRow.eps_asked)
+    shown = (StimulusRow.region == region) & (StimulusRow.attack == attack) | StimulusRow.run.is_(None)
+    found = session.execute(select(*columns).where(StimulusRow.set_id == set_id, shown))
+    return {(source_id, Cell(run, eps) if run else None): row_id for row_id, source_id, run, eps in found}
+
+
+def _attack(session: Session, set_id: int, attack: str) -> str:
+    query = select(StimulusRow.attack).where(StimulusRow.set_id == set_id, StimulusRow.attack.is_not(None)).distinct()
+    known = sorted(name for name in session.scalars(query) if name is not None)
+    if attack not in known and (attack or len(known) > 1):
+        raise StudyError(f"protocol: attack: expected one of {known} (the stimulus set has these), got {attack!r}")
+    return attack or "".join(known)
 
 
 def make_design(protocol: DetectionProtocol, rows: dict[tuple[str, Cell | None], int]) -> Design:

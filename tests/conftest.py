@@ -13,7 +13,7 @@ import skimage.data
 from hypothesis import settings
 
 from core import files, pictures, rng
-from core.manifest import SetRecord, Stimulus, png_name, seal
+from core.manifest import SCHEMA_VERSION, SetRecord, Stimulus, png_name, seal
 
 settings.register_profile("percepsilon", derandomize=True, deadline=None, max_examples=50)
 settings.load_profile("percepsilon")
@@ -26,8 +26,8 @@ def build_stimulus_set(directory: Path, *, sources: int = 60, size: int = 32, se
     """Writes a stimulus set: patches of three photographs, perturbed by ±ε noise in place of an attack."""
     stimuli = [row for source in range(sources) for row in _source_rows(directory, source, size, seed)]
     record = SetRecord(
-        schema_version=1, name=directory.name, seed=seed, eps=EPS, runs=tuple(RUNS), attack="noise", sources=sources,
-        stimuli=0, manifest_sha256="",
+        schema_version=SCHEMA_VERSION, name=directory.name, seed=seed, eps=EPS, runs=tuple(RUNS),
+        attacks=("noise",), sources=sources, stimuli=0, manifest_sha256="",
     )  # fmt: skip
     seal(directory, stimuli, record)
     return directory

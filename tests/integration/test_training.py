@@ -1,4 +1,4 @@
-"""Training, evaluation and stimuli through their command lines: same seed, same numbers; kill and resume; bad input."""
+"""Training and evaluation through their command lines: same seed, same numbers; kill and resume; bad input."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import pyarrow.parquet
 import pytest
 import torch
 
-from core import evaluate, files, manifest, pictures, runs, stimuli, train
-from core.errors import ConfigError, DataError, RunError, StimulusError
+from core import evaluate, files, runs, train
+from core.errors import DataError, RunError
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = """
@@ -55,15 +55,6 @@ def trained(tmp_path_factory):
     for method in METHODS:
         assert train.main([recipe(folder, method), "--run-dir", str(folder / "runs" / method)]) == 0
     return folder
-
-
-@pytest.fixture(scope="module")
-def stimulus_folder(trained):
-    request = trained / "stimuli.toml"
-    request.write_text('name = "tiny"\nsources_per_class = 1\neps = [2, 8]\nsteps = 3\n')
-    out = trained / "stimuli"
-    assert stimuli.main([str(request), "--runs", *map(str, paths(trained)), "--out", str(out)]) == 0
-    return out
 
 
 def paths(trained):
@@ -138,118 +129,6 @@ def test_evaluation_counts_every_picture_and_never_rises(trained):
         assert card.weights_sha256 == files.sha256_file(run / "weights.safetensors")
 
 
-def test_a_set_is_what_its_manifest_says(stimulus_folder, trained, capsys):
-    stimulus_set = manifest.read_set(stimulus_folder)
-    assert len(stimulus_set.stimuli) == 15 * (1 + 3 * 2)
-    references = {
-        row.source_id: pictures.read(stimulus_set.png(row)) for row in stimulus_set.stimuli if row.is_reference
-    }
-    for row in stimulus_set.stimuli:
-        difference = pictures.read(stimulus_set.png(row)).astype(int) - references[row.source_id].astype(int)
-        assert np.abs(difference).max() == row.eps_measured <= row.eps_asked
-        assert row.is_reference or row.eps_measured > 0
-        assert row.is_reference or row.fooled == (row.prediction_after != row.source_class)
-    assert len({path.stat().st_size for path in stimulus_folder.glob("png/*/*.png")}) == 1
-    assert stimuli.main(["verify", str(stimulus_folder), "--runs", *map(str, paths(trained))]) == 0
-    assert "105 stimuli are what the manifest says (pictures and predictions)" in capsys.readouterr().out
-
-
-def test_making_a_set_twice_leaves_it_and_making_another_there_is_refused(stimulus_folder, trained, capsys):
-    words = [str(trained / "stimuli.toml"), "--runs", *map(str, paths(trained)), "--out", str(stimulus_folder)]
-    assert stimuli.main(words) == 0
-    assert "made already" in capsys.readouterr().out
-    with pytest.raises(StimulusError, match="holds another stimulus set than was asked for"):
-        stimuli.main([*words, "--set", "seed=9"])
-
-
-def test_the_same_request_gives_the_same_bytes(stimulus_folder, trained, tmp_path):
-    words = [str(trained / "stimuli.toml"), "--runs", *map(str, paths(trained)), "--out", str(tmp_path / "again")]
-    assert stimuli.main(words) == 0
-    assert (tmp_path / "again" / "manifest.jsonl").read_bytes() == (stimulus_folder / "manifest.jsonl").read_bytes()
-
-
-def one_pixel(folder):
-    path = sorted(folder.glob("png/*/*.png"))[7]
-    pixels = pictures.read(path).copy()
-    pixels[3, 4, 1] ^= 1
-    path.write_bytes(pictures.encode_png(pixels))
-
-
-def one_pixel_renamed(folder):
-    """A forger who also renames the file and seals the manifest again is found out by ε, L2 or SSIM."""
-    stimulus_set = manifest.read_set(folder)
-    row = next(row for row in stimulus_set.stimuli if row.eps_asked == 2)
-    pixels = pictures.read(stimulus_set.png(row)).copy()
-    pixels[3, 4, 1] ^= 8
-    data = pictures.encode_png(pixels)
-    sha256 = files.sha256_bytes(data)
-    stimulus_set.png(row).unlink()
-    files.write_bytes(folder / manifest.png_name(sha256), data)
-    lines = (folder / "manifest.jsonl").read_text().replace(row.sha256, sha256)
-    files.write_text(folder / "manifest.jsonl", lines)
-    record = json.loads((folder / "set.json").read_text())
-    files.write_json(folder / "set.json", record | {"manifest_sha256": files.sha256_bytes(lines.encode())})
-
-
-def other_encoder(folder):
-    path = sorted(folder.glob("png/*/*.png"))[7]
-    stimulus_set = manifest.read_set(folder)
-    row = next(row for row in stimulus_set.stimuli if stimulus_set.png(row) == path)
-    from PIL import Image
-
-    Image.fromarray(pictures.read(path)).save(path)
-    data = path.read_bytes()
-    sha256 = files.sha256_bytes(data)
-    files.write_bytes(folder / manifest.png_name(sha256), data)
-    path.unlink()
-    lines = (folder / "manifest.jsonl").read_text().replace(row.sha256, sha256)
-    files.write_text(folder / "manifest.jsonl", lines)
-    record = json.loads((folder / "set.json").read_text())
-    files.write_json(folder / "set.json", record | {"manifest_sha256": files.sha256_bytes(lines.encode())})
-
-
-def manifest_changed(folder):
-    path = folder / "manifest.jsonl"
-    path.write_text(path.read_text().replace('"fooled": true', '"fooled": false', 1))
-
-
-def picture_lost(folder):
-    sorted(folder.glob("png/*/*.png"))[7].unlink()
-
-
-def stranger(folder):
-    (folder / "png" / "ab").mkdir(exist_ok=True)
-    (folder / "png" / "ab" / "x.png").write_bytes(b"")
-
-
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (one_pixel, "expected SHA-256 .* the picture was changed: restore it"),
-        (one_pixel_renamed, "expected (eps_measured|l2|ssim) .*, measured"),
-        (other_encoder, "expected the chunks IHDR, sRGB, IDAT, IEND, got IHDR, IDAT, IEND"),
-        (manifest_changed, "manifest.jsonl: expected SHA-256 .*, got .*; the manifest was changed"),
-        (picture_lost, "expected the picture of .*, found none"),
-        (stranger, "expected only the pictures of the manifest; remove it"),
-    ],
-)
-def test_verification_finds_every_change(stimulus_folder, tmp_path, damage, message):
-    copy = tmp_path / "copy"
-    shutil.copytree(stimulus_folder, copy)
-    damage(copy)
-    with pytest.raises(StimulusError, match=message):
-        stimuli.main(["verify", str(copy)])
-
-
-def test_predictions_of_another_model_are_found_out(stimulus_folder, trained, tmp_path):
-    impostor = tmp_path / "standard"
-    shutil.copytree(trained / "runs" / "pgd-at", impostor)
-    with pytest.raises(
-        StimulusError, match="expected margin .* from standard, got .*is it the run that the set was made"
-    ):
-        stimuli.main(["verify", str(stimulus_folder), "--runs", str(impostor)])
-
-
 def copy_run(trained, tmp_path, *without):
     run = tmp_path / "runs" / "standard"
     shutil.copytree(trained / "runs" / "standard", run)
@@ -290,29 +169,6 @@ def test_damaged_weights_are_named(trained, tmp_path):
     (run / "config.toml").write_text(text)
     with pytest.raises(RunError, match="the weights do not fit"):
         evaluate.main([str(run)])
-
-
-@pytest.mark.parametrize(
-    ("settings", "error", "message"),
-    [
-        (["sources_per_class=99"], ConfigError, "sources_per_class: expected at most 4, the test pictures of class 0"),
-        (["eps=[8, 2]"], ConfigError, "eps: expected rising whole grey levels within 1..255"),
-        (["steps=0"], ConfigError, "expected at least 1"),
-    ],
-)
-def test_impossible_requests_leave_nothing(trained, stimulus_folder, tmp_path, settings, error, message):
-    words = [str(trained / "stimuli.toml"), "--runs", *map(str, paths(trained)), "--out", str(tmp_path / "out")]
-    with pytest.raises(error, match=message):
-        stimuli.main([*words, *(word for setting in settings for word in ("--set", setting))])
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_runs_on_other_pictures_do_not_go_into_one_set(trained, tmp_path):
-    other = tmp_path / "other"
-    train.main([recipe(tmp_path, "standard", epochs=1), "--run-dir", str(other), "--set", "data.test_per_class=5"])
-    request = trained / "stimuli.toml"
-    with pytest.raises(RunError, match="expected the same pictures as"):
-        stimuli.main([str(request), "--runs", str(paths(trained)[0]), str(other), "--out", str(tmp_path / "out")])
 
 
 def command(*words, cwd=ROOT):
