@@ -5,13 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pyarrow.compute
 import pyarrow.parquet
@@ -20,51 +18,15 @@ import safetensors.torch
 import torch
 
 from analysis.machine import machine_results
-from core import attacks, evaluate, evaluation_card, evaluation_comparisons, files, runs, train
-from core.errors import ConfigError, DataError, RunError
-from core.evaluation_maps import origin
+from core import attacks, evaluate, evaluation_card, evaluation_comparisons, files, runs
+from core.errors import RunError
 from core.evaluation_settings import REGIONS
-
-ROOT = Path(__file__).resolve().parents[2]
-RECIPE = """
-seed = 5
-[data]
-source = "photographs"
-size = 24
-train_per_class = 20
-test_per_class = 3
-[network]
-width = 4
-[objective]
-{objective}
-[optimiser]
-epochs = 3
-batch_size = 32
-lr = 0.1
-{rest}
-"""
-ATTACK = 'attack = { eps = "8/255", steps = 2, step_size = "4/255" }'
-SALIENCE = '[salience]\nsource = "spectral-residual"\nscale = "rank"'
-OBJECTIVES = {
-    "standard": ('method = "standard"', ""),
-    "pgd-at": (f'method = "pgd-at"\n{ATTACK}', ""),
-    "sip-at": (f'method = "sip-at"\nthreshold = 0.75\n{ATTACK}', SALIENCE),
-}
-PICTURES = 45
-QUICK = ["--eps", "4", "16", "--attacks", "pgd-3"]
-
-
-def fit(folder, name, objective, rest=""):
-    path = folder / f"{name}.toml"
-    path.write_text(RECIPE.format(objective=objective, rest=rest))
-    assert train.main([str(path), "--run-dir", str(folder / name)]) == 0
-    return folder / name
+from tests.evaluated_runs import PICTURES, QUICK, ROOT, command, copied, fit, train_all
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("trained")
-    return {name: fit(folder, name, *words) for name, words in OBJECTIVES.items()}
+    return train_all(tmp_path_factory.mktemp("trained"))
 
 
 @pytest.fixture(scope="module")
@@ -85,16 +47,6 @@ def everything(trained, tmp_path_factory):
     done = command(*words)
     assert done.returncode == 0, done.stderr
     return done.stdout, path
-
-
-def command(*words):
-    line = [sys.executable, "-m", "core.evaluate", *words]
-    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
-
-
-def copied(run, folder):
-    left_out = shutil.ignore_patterns("evaluation*", "outcomes*", "minimal*")
-    return Path(shutil.copytree(run, folder / run.name, ignore=left_out))
 
 
 def outcomes(run, suffix=""):
@@ -381,110 +333,3 @@ def _clean(run, folder):
     again = copied(run, folder / "again")
     assert evaluate.main([str(again), "--eps", "0"]) == 0
     return runs.read_evaluation(again).curve[0].correct
-
-
-# ---- maps ----
-
-
-def test_maps_of_a_file_serve_runs_without_any(trained, tmp_path):
-    path = tmp_path / "maps.toml"
-    path.write_text('seed = 3\n[salience]\nsource = "centre-gaussian"\n')
-    run = copied(trained["standard"], tmp_path)
-    words = [str(run), *QUICK, "--regions", "salient", "--salience", str(path), "--threshold", "0.6"]
-    assert evaluate.main(words) == 0
-    card = runs.read_evaluation(run)
-    assert (card.maps["source"], card.maps["threshold"], card.settings.salience) == (
-        "centre-gaussian",
-        0.6,
-        "../maps.toml",
-    )
-    assert evaluate.main([str(run), "--verify"]) == 0
-    path.write_text('[salience]\nsource = "centre-gaussian"\nsigma = 0.1\n')
-    with pytest.raises(RunError, match="maps: the card is of"):
-        evaluate.main([str(run), "--verify"])
-    assert origin(trained["sip-at"], None).threshold == 0.75
-
-
-def test_regions_without_maps_are_refused(trained, tmp_path):
-    empty = tmp_path / "empty.toml"
-    empty.write_text("seed = 1\n")
-    words = [str(trained["standard"]), *QUICK, "--regions", "salient"]
-    with pytest.raises(ConfigError, match=r"regions need salience maps, and its recipe has no .salience. table; add"):
-        evaluate.main(words)
-    for named in (empty, trained["pgd-at"]):
-        with pytest.raises(ConfigError, match=r"--salience .*: expected a .salience. table, found none"):
-            evaluate.main([*words, "--salience", str(named)])
-    with pytest.raises(ConfigError, match="no such file"):
-        evaluate.main([*words, "--salience", str(tmp_path / "none.toml")])
-
-
-def test_runs_with_other_maps_are_not_compared(trained, tmp_path):
-    objective, _ = OBJECTIVES["sip-at"]
-    other = fit(tmp_path, "other", objective, '[salience]\nsource = "centre-gaussian"')
-    low = fit(tmp_path, "low", objective.replace("0.75", "0.5"), SALIENCE)
-    words = [*QUICK, "--regions", "salient", "--comparisons", str(tmp_path / "c.json")]
-    with pytest.raises(RunError, match="expected the same salience maps as .*; name one source for all runs by"):
-        evaluate.main([str(trained["sip-at"]), str(other), *words])
-    with pytest.raises(RunError, match="expected the threshold 0.75 of .*, got 0.5; name one for all runs"):
-        evaluate.main([str(trained["sip-at"]), str(low), *words])
-
-
-# ---- bad input ----
-
-
-@pytest.mark.parametrize(
-    ("words", "error", "message"),
-    [
-        (["--attacks", "pdg-20"], ConfigError, "attack 'pdg-20': expected one of"),
-        (["--eps", "-1"], ConfigError, "eps: expected grey levels within 0..255, got -1"),
-        (["--eps", "256"], ConfigError, "eps: expected grey levels within 0..255, got 0, 256"),
-        (["--access", "bpda"], ConfigError, "--access: none of these runs draws random numbers"),
-        (["--votes", "5"], ConfigError, "--votes: none of these runs draws random numbers"),
-        (["--threshold", "0.5"], ConfigError, "--threshold: only regions use maps; add --regions"),
-        (["--transfer"], ConfigError, "--transfer: expected several runs, got one; name another RUN"),
-        (["--comparisons", "c.json"], ConfigError, "--comparisons: expected several runs, got one"),
-        (["--eps", "0.5", "--minimal"], ConfigError, "minimal: expected an ε of at least 1 grey level in the ladder"),
-    ],
-)
-def test_impossible_requests_leave_nothing(trained, tmp_path, words, error, message):
-    run = copied(trained["standard"], tmp_path)
-    before = sorted(path.name for path in run.iterdir())
-    with pytest.raises(error, match=message):
-        evaluate.main([str(run), *words])
-    assert sorted(path.name for path in run.iterdir()) == before
-
-
-def test_a_run_whose_answers_are_no_numbers_is_refused(trained, tmp_path):
-    run = copied(trained["standard"], tmp_path)
-    tensors = safetensors.torch.load_file(run / "weights.safetensors")
-    tensors["head.bias"][0] = torch.nan
-    safetensors.torch.save_file(tensors, run / "weights.safetensors")
-    with pytest.raises(DataError, match="expected finite logits, got NaN or infinity for 45 of 45 pictures"):
-        evaluate.main([str(run), *QUICK])
-
-
-def test_runs_that_files_could_not_tell_apart_are_refused(trained, tmp_path):
-    other = copied(trained["standard"], tmp_path)
-    with pytest.raises(ConfigError, match="expected different names, got standard twice; rename a directory"):
-        evaluate.main([str(trained["standard"]), str(other)])
-
-
-def test_runs_on_other_pictures_are_not_compared(trained, tmp_path):
-    path = tmp_path / "other.toml"
-    path.write_text(
-        RECIPE.format(objective='method = "standard"', rest="").replace("train_per_class = 20", "train_per_class = 19")
-    )
-    assert train.main([str(path), "--run-dir", str(tmp_path / "other")]) == 0
-    with pytest.raises(RunError, match="expected the same pictures as .*, got others; train both on the same data"):
-        evaluate.main([str(trained["standard"]), str(tmp_path / "other"), *QUICK, "--transfer"])
-
-
-def test_the_command_line_is_what_it_was():
-    done = command("--help")
-    assert done.returncode == 0
-    options = {word for line in done.stdout.splitlines() for word in re.findall(r"^  (?:-h, )?(--[a-z0-9-]+)", line)}
-    assert sorted(options) == [
-        "--access", "--attacks", "--batch-size", "--comparisons", "--device", "--eps", "--help", "--l2", "--minimal",
-        "--precision", "--regions", "--salience", "--seed", "--stadv", "--threshold", "--transfer", "--verify",
-        "--votes", "--weights",
-    ]  # fmt: skip
