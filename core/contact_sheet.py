@@ -21,7 +21,7 @@ from core.manifest import SetRecord, Stimulus, by_source, png_name, rows
 from core.pictures import Pixels
 
 _TEMPLATES = Path(__file__).resolve().parents[1] / "templates" / "stimuli"
-_SIDE = 96  # CSS pixels that a picture takes at least, if it is smaller
+_SIDE = 120  # CSS pixels that a picture takes at least, if it is smaller
 _PIXELS = 4_000_000  # of differences on a page: about as many bytes of it
 
 
@@ -127,14 +127,21 @@ def _stimulus(directory: Path, row: Stimulus, reference: Pixels) -> str:
     times = gain(row.eps_asked)
     changed = difference(reference, pictures.read(directory / png_name(row.sha256)), times)
     outcome = f"{row.prediction_before} → {row.prediction_after}"
-    mark = '<span class="mark fooled">✗ fooled</span>' if row.fooled else '<span class="mark stands">✓ stands</span>'
     alt = f"Stimulus at ε {row.eps_asked} from {row.run}, seen as {row.prediction_after}"
     return (
         f"<figure>{_image(png_name(row.sha256), row, alt)}"
         f"{_image(_data(changed), row, f'Its difference from the reference, times {times}')}"
-        f"<figcaption><b>ε = {row.eps_asked}</b><span>{escape(outcome)}</span>{mark}"
-        f"<span>SSIM {row.ssim:.3f}</span><span>difference × {times}</span></figcaption></figure>"
+        f"<figcaption><b>ε = {row.eps_asked}</b><span>{escape(outcome)}</span>{_mark(row)}"
+        f"<span>SSIM {row.ssim:.3f}</span><span>difference ×&nbsp;{times}</span></figcaption></figure>"
     )
+
+
+def _mark(row: Stimulus) -> str:
+    if not row.fooled:
+        return '<span class="mark stands">✓ stands</span>'
+    if row.prediction_before != row.source_class:
+        return '<span class="mark before">– wrong before</span>'
+    return '<span class="mark fooled">✗ fooled</span>'
 
 
 def _image(source: str, row: Stimulus, alt: str) -> str:

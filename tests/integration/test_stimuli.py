@@ -19,11 +19,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sqlalchemy import select
 
 from core import checkpoints, files, manifest, pictures, stimuli, train
 from core.errors import ConfigError, DataError, MachineError, RunError, StimulusError
 from core.manifest import SetRecord, Stimulus
 from core.stimulus_partial import partial
+from study_app import registration
+from study_app.models import StimulusRow
+from tests.study_site import close, make_app
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = """
@@ -157,6 +161,37 @@ def test_runs_on_the_command_line_take_the_place_of_the_request_s(trained, tmp_p
     assert stimuli.main([*words(trained, tmp_path / "out", *more), "--runs", str(trained / "two")]) == 0
     record = manifest.read_record(tmp_path / "out")
     assert (record.runs, record.stimuli, record.salience) == (("two",), 15 * 3, {})
+
+
+PROTOCOL = """
+name = "of-one-attack"
+region = "background"
+{attack}
+[practice]
+trials = 2
+eps = 8
+[main]
+trials = 8
+"""
+
+
+def test_a_study_of_a_set_with_several_attacks_names_one(whole, tmp_path):
+    app = make_app(f"sqlite:///{tmp_path / 'study.sqlite'}")
+    run = app.test_cli_runner()
+    (tmp_path / "none.toml").write_text(PROTOCOL.format(attack=""))
+    (tmp_path / "one.toml").write_text(PROTOCOL.format(attack='attack = "fgsm"'))
+    assert run.invoke(args=["init-db"]).exit_code == 0
+    assert run.invoke(args=["register-set", str(whole)]).exit_code == 0
+    refused = run.invoke(args=["register-protocol", str(tmp_path / "none.toml"), "--set", "tiny"])
+    assert "protocol: attack: expected one of ['fgsm', 'pgd-3'] (the stimulus set has these), got ''" in refused.output
+    assert run.invoke(args=["register-protocol", str(tmp_path / "one.toml"), "--set", "tiny"]).exit_code == 0
+    with app.extensions["percepsilon_database"].reading() as reader:
+        usable = registration.usable(reader, 1, "background", "fgsm")
+        names = reader.scalars(select(StimulusRow.stimulus_id).where(StimulusRow.id.in_(usable.values())))
+        perturbed = [name for name in names if not name.endswith("/reference")]
+    close(app)
+    assert len(perturbed) == 30 * 2 * 2
+    assert all("/fgsm/background/" in name for name in perturbed)
 
 
 # ---- required to be fooled ----
