@@ -45,7 +45,9 @@ EPS = (2, 8)
 AIM, ENSEMBLE_AIM = 0.5, 0.2  # points of robust accuracy that ours may be above theirs
 BATCH = 250
 COMMAND = "python -m benchmarks.attacks_parity"
-ATTACKS = Path(attacks.__file__).parent
+_OUR_CODE = files.sha256_bytes(  # of what was imported, whatever the files hold later
+    b"".join(path.read_bytes() for path in sorted(Path(attacks.__file__).parent.glob("*.py")))
+)
 Side = Literal["ours", "torchattacks", "foolbox"]
 
 
@@ -130,7 +132,7 @@ def claim(measured: dict[Cell, Found], cell: Cell, options: argparse.Namespace) 
     low, high = tango(only_ours, only_theirs, pictures)
     value, aim = 100 * (only_ours - only_theirs) / pictures, ENSEMBLE_AIM if cell.attack == ENSEMBLE else AIM
     return Claim(
-        claim=f"robust accuracy under our {_words(cell, options)} less that under {cell.side}'s, on the "
+        claim=f"robust accuracy under our {_words(cell, options)} less that under the one of {cell.side}, on the "
         f"{cell.method} classifier at ε = {cell.eps}/255; clean {_percent(ours.clean)}, ours {_percent(ours.stands)}, "
         f"theirs {_percent(theirs.stands)}; stand against ours alone {only_ours}, against theirs alone {only_theirs}; "
         f"theirs leaves the budget by at most {theirs.excess:.1e}; 95 % interval of paired shares (Tango)",
@@ -227,7 +229,7 @@ def _code(side: Side) -> str:
     """Returns what decides a side's attacks: the version of a library, or a hash of our source."""
     if side != "ours":
         return importlib.metadata.version(side)
-    return files.sha256_bytes(b"".join(path.read_bytes() for path in sorted(ATTACKS.glob("*.py"))))
+    return _OUR_CODE
 
 
 def _words(cell: Cell, options: argparse.Namespace) -> str:
