@@ -268,7 +268,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--parts", nargs="+", default=list(PARTS), help="of the ensemble")
     parser.add_argument("--pictures", type=int, default=64, help="on the CPU; that the classifier gets right")
     parser.add_argument("--card-pictures", type=int, default=512, help="on a GPU")
-    parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--width", type=int, default=16)
     parser.add_argument("--narrow", type=int, default=16, help="width for the ensemble on the CPU")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--train-per-class", type=int, default=300)
