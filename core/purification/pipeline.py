@@ -109,7 +109,7 @@ class Purified(nn.Module):
         randomness need it.
         """
         view = copy.copy(self)
-        view._fixed, view._seed = True, seed  # noqa: SLF001
+        view._fixed, view._seed, view._calls = True, seed, 0  # noqa: SLF001
         return view
 
     def voting(self, votes: int) -> Purified:

@@ -295,3 +295,11 @@ def test_the_same_seed_gives_the_same_weights_whatever_was_drawn_before():
     assert all(torch.equal(first[name], second[name]) for name in first)
     other = pipeline(seed=2).state_dict()
     assert not torch.equal(first["purifier.picture.weight"], other["purifier.picture.weight"])
+
+
+def test_a_fixed_view_is_the_same_however_often_the_model_was_asked_before():
+    model = compose(Purification(width=4, discriminator_width=4), networks.build(Network(width=4), 5, 1).eval(), 1)
+    x = torch.rand(2, 3, 16, 16, generator=generator("cpu", 1))
+    before = model.fixed(7)(x)
+    model(x)
+    assert torch.equal(model.fixed(7)(x), before)
