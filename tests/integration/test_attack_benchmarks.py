@@ -105,13 +105,15 @@ def test_both_sides_attack_small_classifiers_and_a_second_call_measures_nothing_
 def test_theirs_moves_pictures_within_the_budget(name):
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 10)).eval()
     torch.nn.init.normal_(model[1].weight, std=0.5, generator=generator("cpu", 1))
+    torch.nn.init.zeros_(model[1].bias)
     x = torch.rand(20, 3, 8, 8, generator=generator("cpu", 2))
     with torch.no_grad():
         y = model(x).argmax(1)
     attack = rivals.compared(attacks.named(name))
     moved = rivals.by_torchattacks(attack, model, x, y, 8 / 255, seed=1)
     assert torch.equal(moved, rivals.by_torchattacks(attack, model, x, y, 8 / 255, seed=1))
-    assert 0.9 * 8 / 255 < float((moved - x).abs().max()) <= 8 / 255 + 1e-6
+    least = 0 if name.startswith("fab") else 0.9 * 8 / 255  # FAB ends at the boundary
+    assert least < float((moved - x).abs().max()) <= 8 / 255 + 1e-6
     assert int((model(moved).argmax(1) == y).sum()) < 20
 
 
