@@ -84,16 +84,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def contests(device: torch.device, options: argparse.Namespace) -> list[Contest]:
-    """Returns what is measured on ``device``; the ensemble on a CPU with a narrower network and fewer pictures."""
+    """Returns what is measured on ``device``; on a CPU with a narrower network, the ensemble with fewer pictures."""
     on_card = device.type == "cuda"
     parts = [rivals.compared(attacks.named(name)) for name in options.parts]
     ensemble = Ensemble(name="ensemble", parts=tuple(part for part in parts if not isinstance(part, Ensemble)))
-    wide, many = options.width, options.card_pictures if on_card else options.pictures
+    width = options.card_width if on_card else options.width
+    many = options.card_pictures if on_card else options.pictures
+    few = options.card_pictures if on_card else options.ensemble_pictures
     pgd, apgd = (rivals.compared(attacks.named(name)) for name in (options.pgd, options.apgd))
     return [
-        Contest(kind="pgd", attack=pgd, width=wide, pictures=many),
-        Contest(kind="apgd", attack=apgd, width=wide, pictures=many),
-        Contest(kind="ensemble", attack=ensemble, width=wide if on_card else options.narrow, pictures=many),
+        Contest(kind="pgd", attack=pgd, width=width, pictures=many),
+        Contest(kind="apgd", attack=apgd, width=width, pictures=many),
+        Contest(kind="ensemble", attack=ensemble, width=width, pictures=few),
     ]
 
 
@@ -266,10 +268,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--pgd", default="pgd-20")
     parser.add_argument("--apgd", default="apgd-ce-20")
     parser.add_argument("--parts", nargs="+", default=list(PARTS), help="of the ensemble")
-    parser.add_argument("--pictures", type=int, default=64, help="on the CPU; that the classifier gets right")
+    parser.add_argument("--pictures", type=int, default=256, help="on the CPU; that the classifier gets right")
+    parser.add_argument("--ensemble-pictures", type=int, default=64, help="the same, for the ensemble")
     parser.add_argument("--card-pictures", type=int, default=512, help="on a GPU")
-    parser.add_argument("--width", type=int, default=16)
-    parser.add_argument("--narrow", type=int, default=16, help="width for the ensemble on the CPU")
+    parser.add_argument("--width", type=int, default=16, help="of the ResNet-18 on the CPU")
+    parser.add_argument("--card-width", type=int, default=64, help="on a GPU")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--train-per-class", type=int, default=300)
     parser.add_argument("--test-per-class", type=int, default=200)

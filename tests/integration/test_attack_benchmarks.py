@@ -132,8 +132,8 @@ def test_only_what_the_others_have_is_compared():
 def test_speed_is_measured_on_pictures_that_are_right_and_strength_is_stated(data, tmp_path):
     command = [
         "--device", "cpu", "--data", str(data), "--pgd", "pgd-2", "--apgd", "apgd-ce-2", "--parts", "apgd-ce-2",
-        "apgd-t-2x3", "--pictures", "4", "--width", "4", "--narrow", "4", "--repeats", "2", "--train-per-class", "12",
-        "--test-per-class", "6", "--epochs", "1", "--work", str(tmp_path / "work"),
+        "apgd-t-2x3", "--pictures", "4", "--ensemble-pictures", "3", "--width", "4", "--repeats", "2",
+        "--train-per-class", "12", "--test-per-class", "6", "--epochs", "1", "--work", str(tmp_path / "work"),
         "--out", str(tmp_path / "speed.json"),
     ]  # fmt: skip
     assert attacks_speed.main(command) == 0
@@ -143,7 +143,7 @@ def test_speed_is_measured_on_pictures_that_are_right_and_strength_is_stated(dat
     assert [claim["aim"] for claim in ratios] == [2.0, None, None, None, 2.5, None]
     assert all(claim["spread"][0] <= claim["value"] <= claim["spread"][1] for claim in claims)
     assert (
-        "an ensemble (apgd-ce-2, apgd-t-2x3), L∞ ε = 8/255, 4 CIFAR-10 pictures that a ResNet-18 of width 4"
+        "an ensemble (apgd-ce-2, apgd-t-2x3), L∞ ε = 8/255, 3 CIFAR-10 pictures that a ResNet-18 of width 4"
         in claims[-1]["claim"]
     )
     with pytest.raises(DataError, match="expected 61 test pictures that it gets right, got .*; train it for longer"):
