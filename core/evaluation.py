@@ -13,7 +13,9 @@ from core.attacks import autoattack
 from core.attacks.autoattack import Ensemble
 from core.attacks.budget import Budget
 from core.attacks.front import check_answers
+from core.attacks.losses import margin
 from core.attacks.pgd import RelativePgd, pgd
+from core.attacks.singles import answers
 from core.devices import autocast
 from core.errors import DataError
 from core.evaluation_conditions import Condition
@@ -76,19 +78,15 @@ class _Rung:
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
 
 
-@torch.no_grad()
 def judge(model: Classifier, x: Images, y: Labels) -> Verdict:
     """Returns the verdict of ``model`` (in evaluation mode) on ``x``.
 
     Raises:
         DataError: a label outside the classes, or a logit that is no number.
     """
-    with torch.autocast(x.device.type, enabled=False):
-        logits = model(x).float()
+    logits = answers(model, x)
     check_answers(logits, y)
-    true = logits.gather(1, y[:, None]).squeeze(1)
-    others = logits.scatter(1, y[:, None], -torch.inf)
-    return Verdict(predictions=logits.argmax(1), margins=true - others.amax(1))
+    return Verdict(predictions=logits.argmax(1), margins=margin(logits, y))
 
 
 def check(x: Images, adversarial: Images, budget: Budget) -> None:

@@ -11,7 +11,6 @@ from core.errors import DataError
 from core.tensors import Images, Salience
 
 Region = Literal["full", "salient", "background"]
-REGIONS: tuple[Region, ...] = ("full", "salient", "background")
 
 
 def budget_in(

@@ -15,11 +15,11 @@ from torch import Tensor
 from core import attacks, files, pictures, rng
 from core.attacks.budget import Budget
 from core.attacks.front import check_answers
-from core.attacks.losses import margin
 from core.attacks.minimal import on_lattice
 from core.attacks.pgd import RelativePgd, pgd
 from core.attacks.singles import answers
 from core.datasets.split import Split
+from core.evaluation import judge
 from core.manifest import Stimulus, map_name, png_name, stimulus_id
 from core.pictures import Pixels
 from core.purification.pipeline import Purified, reseed
@@ -125,12 +125,8 @@ def verdict(model: Classifier, x: Images, y: Labels) -> tuple[Labels, Tensor]:
     Raises:
         DataError: a logit is no number, or a label is not among the classes.
     """
-    if isinstance(model, Purified):
-        model = model.fixed(0)
-        model.reseed(0)  # of the view alone: as if nobody had asked before
-    logits = answers(model, x)
-    check_answers(logits, y)
-    return logits.argmax(1), margin(logits, y)
+    found = judge(model.fixed(0) if isinstance(model, Purified) else model, x, y)
+    return found.predictions, found.margins
 
 
 def measure(reference: Pixels, picture: Pixels) -> dict[str, float]:

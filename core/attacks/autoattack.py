@@ -113,7 +113,7 @@ def run(
         places, reasons = usable(ensemble, logits.shape[1], budget.norm)
         for reason in reasons:
             log.warning("%s: %s", ensemble.name, reason)
-        inputs = _fingerprint(ensemble, x, y, budget, logits, generator, target)
+        inputs = "" if state is None else _fingerprint(ensemble, x, y, budget, logits, generator, target)
         now = _State(done=0, worst=x.clone(), depth=lead(logits, y, target), part=torch.full_like(y, -1))
         now = _read(state, inputs, now) if state is not None and state.exists() else now
         for place in places:

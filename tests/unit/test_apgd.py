@@ -6,29 +6,20 @@ import pytest
 import torch
 from torch import nn
 
-from core import attacks, networks
+from core import attacks
 from core.attacks import apgd as module
 from core.attacks.apgd import Apgd
 from core.attacks.budget import uniform
 from core.attacks.losses import cross_entropy, dlr, targeted_dlr
 from core.attacks.pgd import pgd
 from core.errors import ConfigError
-from core.networks import Network
 from core.tensors import generator
+from tests.fitted_net import fitted_net
 
 
 @pytest.fixture(scope="module")
 def fitted():
-    """A small net that was trained for a moment on noise patterns, so that its margins are not all alike."""
-    model = networks.build(Network(width=4), classes=5, seed=1)
-    x = torch.rand(60, 3, 12, 12, generator=generator("cpu", 1))
-    y = torch.arange(60) % 5
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    for _ in range(60):
-        optimiser.zero_grad()
-        cross_entropy(model(x), y).mean().backward()
-        optimiser.step()
-    return model.eval(), x, y
+    return fitted_net(12, 12)
 
 
 def test_on_a_linear_classifier_it_finds_the_worst_point():

@@ -19,7 +19,7 @@ from core.attacks.budget import Budget, uniform
 from core.attacks.fab import Fab
 from core.attacks.fgsm import Fgsm
 from core.attacks.front import Front, check_answers
-from core.attacks.losses import cross_entropy, margin
+from core.attacks.losses import margin
 from core.attacks.minimal import minimal_levels, on_lattice
 from core.attacks.pgd import RelativePgd
 from core.attacks.square import Square
@@ -29,6 +29,7 @@ from core.errors import ConfigError, DataError
 from core.networks import Network
 from core.regions import budget_in
 from core.tensors import generator, to_unit
+from tests.fitted_net import fitted_net
 
 GRADIENT = ["fgsm", "pgd-4", "apgd-ce-4", "apgd-dlr-4", "apgd-t-3x2", "fab-t-3x2", "aa-fast-3x2", "aa-rand-2-eot2"]
 LINF = [*GRADIENT, "square-20", "aa-standard-3x2x10"]
@@ -43,16 +44,8 @@ REACH = {"linf": 6 / 255, "l2": 0.3, "flow": 0.3}
 
 @pytest.fixture(scope="module")
 def fitted():
-    """A small net that was trained for a moment on noise patterns of 12×10 pixels."""
-    model = networks.build(Network(width=4), classes=5, seed=1)
-    x = torch.rand(60, 3, 12, 10, generator=generator("cpu", 1))
-    y = torch.arange(60) % 5
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    for _ in range(60):
-        optimiser.zero_grad()
-        cross_entropy(model(x), y).mean().backward()
-        optimiser.step()
-    assert right(model.eval(), x, y) > 0.95
+    model, x, y = fitted_net(12, 10)
+    assert right(model, x, y) > 0.95
     return model, x, y
 
 

@@ -14,9 +14,10 @@ from core.attacks.minimal import on_lattice
 from core.attacks.pgd import pgd
 from core.datasets.split import Split
 from core.errors import ConfigError, DataError
+from core.evaluation_settings import REGIONS
 from core.networks.small import SmallNet
 from core.purification.pipeline import Purification, compose
-from core.regions import REGIONS, budget_in
+from core.regions import budget_in
 from core.stimulus_index import index
 from core.stimulus_plan import Draw
 from core.stimulus_regions import allowed
