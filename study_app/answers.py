@@ -10,13 +10,14 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session as DatabaseSession
 
+from study_app.detection import ANSWERS, DetectionProtocol
 from study_app.models import PlannedTrial, Response, Session
-from study_app.participation import audit, next_trial
+from study_app.participation import audit, next_trial, protocol_of
 from study_app.refusals import Refusal
 
 INPUT_TYPES = ("keyboard", "mouse", "touch", "pen", "robot")
@@ -29,11 +30,14 @@ class Answer:
 
     trial_index: int
     client_uuid: str
-    response: Literal["yes", "no"]
+    response: str
+    confidence: int | None
+    confidence_rt_ms: float | None
     rt_ms: float
     onset_ms: float
     frames_planned: int | None
     frames_shown: int
+    mask_frames: int | None
     long_frames: int
     refresh_hz: float | None
     device_pixel_ratio: float
@@ -97,11 +101,14 @@ def _uuid(value: Any) -> str | None:
 CHECKS: dict[str, Check] = {
     "trial_index": _whole(0, 100_000),
     "client_uuid": _uuid,
-    "response": _one_of("yes", "no"),
+    "response": _one_of(*(answer for pair in ANSWERS.values() for answer in pair)),
+    "confidence": _optional(_whole(1, 9)),
+    "confidence_rt_ms": _optional(_number(0, 86_400_000)),
     "rt_ms": _number(0, 86_400_000),
     "onset_ms": _number(0, 1e12),
     "frames_planned": _optional(_whole(0, 1_000_000)),
     "frames_shown": _whole(0, 100_000_000),
+    "mask_frames": _optional(_whole(0, 1_000_000)),
     "long_frames": _whole(0, 100_000_000),
     "refresh_hz": _optional(_number(1, 2000)),
     "device_pixel_ratio": _number(0.1, 20),
@@ -112,7 +119,7 @@ CHECKS: dict[str, Check] = {
     "hidden_count": _whole(0, 1_000_000),
     "attempt": _whole(1, 1_000_000),
 }
-FLOATS = ("rt_ms", "onset_ms", "refresh_hz", "device_pixel_ratio", "css_px")
+FLOATS = ("confidence_rt_ms", "rt_ms", "onset_ms", "refresh_hz", "device_pixel_ratio", "css_px")
 
 
 def parse(body: Any) -> Answer:
@@ -144,6 +151,9 @@ def store(database: DatabaseSession, session: Session, answer: Answer) -> Outcom
     planned = _planned(database, session, answer.trial_index)
     if planned is None:
         raise Refusal(422, "invalid", "no such trial", fields={"trial_index": "not in the plan of this session"})
+    protocol = protocol_of(session)
+    if wrong := _against_protocol(protocol, planned, answer):
+        raise Refusal(422, "invalid", "the answer has fields that cannot be used", fields=wrong)
     kept = database.scalar(
         select(Response).where(Response.session_id == session.id, Response.trial_index == answer.trial_index)
     )
@@ -154,26 +164,49 @@ def store(database: DatabaseSession, session: Session, answer: Answer) -> Outcom
             database, "changed answer refused", session, trial_index=answer.trial_index, client_uuid=answer.client_uuid
         )
         return Refusal(409, "answered", "this trial was answered before, differently; the first answer stands")
-    return _add(database, session, planned, answer)
+    return _add(database, session, protocol, planned, answer)
 
 
-def _add(database: DatabaseSession, session: Session, planned: PlannedTrial, answer: Answer) -> Outcome | Refusal:
-    if planned.trial_index != (ahead := _next_index(database, session)):
+def _against_protocol(protocol: DetectionProtocol, planned: PlannedTrial, answer: Answer) -> dict[str, str]:
+    """Returns what is wrong with the fields whose values depend on the protocol."""
+    wrong = {}
+    if answer.response not in ANSWERS[protocol.task]:
+        wrong["response"] = f"expected one of {', '.join(ANSWERS[protocol.task])}"
+    levels = 0 if planned.catch == "instructed" else protocol.answer.confidence
+    if (answer.confidence or 0) > levels or (levels and answer.confidence is None):
+        wrong["confidence"] = f"expected a whole number from 1 to {levels}" if levels else "expected null"
+    return wrong
+
+
+def _correct(protocol: DetectionProtocol, planned: PlannedTrial, response: str) -> bool | None:
+    """Returns whether an answer is right; ``None`` where no answer is: 2afc without a perturbed picture."""
+    if planned.instructed is not None:
+        return response == planned.instructed
+    if protocol.task == "2afc":
+        return response == planned.target_side if planned.signal else None
+    return (response == ANSWERS[protocol.task][0]) == planned.signal
+
+
+def _add(
+    database: DatabaseSession, session: Session, protocol: DetectionProtocol, planned: PlannedTrial, answer: Answer
+) -> Outcome | Refusal:
+    if planned.aborted_at is not None or planned.trial_index != (ahead := _next_index(database, session)):
         raise Refusal(409, "out of order", "answers come in the order of the trials", next_index=ahead)
     if database.scalar(select(Response.id).where(Response.client_uuid == answer.client_uuid)) is not None:
         audit(database, "reused client_uuid refused", session, trial_index=answer.trial_index)
         return Refusal(409, "reused", "this client_uuid belongs to another answer")
-    correct = (answer.response == "yes") == planned.signal
+    correct, now = _correct(protocol, planned, answer.response), datetime.now(UTC)
     values = dataclasses.asdict(answer)
     database.add(
         Response(
             session_id=session.id,
             payload_sha256=answer.sha256,
             correct=correct,
-            received_at=datetime.now(UTC),
+            received_at=now,
             **values,
         )
     )
+    session.last_seen_at = now
     return _outcome(planned, correct, duplicate=False)
 
 
@@ -187,7 +220,7 @@ def _planned(database: DatabaseSession, session: Session, index: int) -> Planned
     return database.scalar(query)
 
 
-def _outcome(planned: PlannedTrial, correct: bool, *, duplicate: bool) -> Outcome:
+def _outcome(planned: PlannedTrial, correct: bool | None, *, duplicate: bool) -> Outcome:
     if planned.phase == "practice":
         return Outcome(duplicate, correct, planned.signal)
     return Outcome(duplicate, None, None)

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session as DatabaseSession
 
 from core.manifest import png_name
-from study_app import answers, participation, security
+from study_app import answers, detection, participation, security
 from study_app.models import PlannedTrial, Session, StimulusRow, StimulusSet
 from study_app.refusals import Refusal
 from study_app.state import database
@@ -28,24 +28,35 @@ def state() -> Response:
         unanswered = participation.missing(reader, session)
         return jsonify(
             session_id=session.public_id,
+            csrf=security.page_token(),
             finished=session.finished_at is not None,
+            task=protocol.task,
+            answers=detection.ANSWERS[protocol.task],
+            confidence=protocol.answer.confidence,
+            adaptive=protocol.adaptive.method != "none",
             yes_side=session.participant.yes_side,
             signal_share=protocol.main.signal_share,
             minutes=protocol.minutes,
             fixation_ms=protocol.timing.fixation_ms,
+            exposure_ms=protocol.timing.exposure_ms,
+            mask_ms=protocol.timing.mask_ms,
             feedback_ms=protocol.timing.feedback_ms,
             target_css_px=protocol.display.target_css_px,
             next_index=unanswered[0] if unanswered else None,
-            trials=[_trial(trial) for trial in session.trials],
+            trials=[_trial(trial) for trial in session.trials if trial.aborted_at is None],
         )
 
 
 def _trial(trial: PlannedTrial) -> dict[str, Any]:
+    tokens = [trial.token] if trial.pair_token is None else [trial.token, trial.pair_token]
+    if trial.target_side == "right":
+        tokens.reverse()
     return {
         "index": trial.trial_index,
         "phase": trial.phase,
         "block": trial.block,
-        "picture": url_for("api.picture", token=trial.token),
+        "pictures": [url_for("api.picture", token=token) for token in tokens],
+        "instructed": trial.instructed,
     }
 
 
@@ -56,9 +67,13 @@ def picture(token: str) -> Response:
         session = _session(reader)
         query = (
             select(PlannedTrial.block, StimulusRow.sha256, StimulusSet.directory)
-            .join(StimulusRow, PlannedTrial.stimulus_id == StimulusRow.id)
+            .join(
+                StimulusRow,
+                ((PlannedTrial.token == token) & (PlannedTrial.stimulus_id == StimulusRow.id))
+                | ((PlannedTrial.pair_token == token) & (PlannedTrial.pair_stimulus_id == StimulusRow.id)),
+            )
             .join(StimulusSet, StimulusRow.set_id == StimulusSet.id)
-            .where(PlannedTrial.session_id == session.id, PlannedTrial.token == token)
+            .where(PlannedTrial.session_id == session.id, PlannedTrial.placed)
         )
         found = reader.execute(query).one_or_none()
         ahead = participation.next_trial(reader, session)
@@ -96,7 +111,7 @@ def finish() -> Response:
 
 
 def _session(session: DatabaseSession, *, lock: bool = False) -> Session:
-    found = participation.find_session(session, request.cookies.get(security.COOKIE), lock=lock)
+    found = participation.find_session(session, security.cookie(security.SESSION), lock=lock)
     if found is None:
         raise Refusal(401, "no session", "expected the cookie of a session; open the study's address and give consent")
     return found

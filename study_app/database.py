@@ -62,11 +62,13 @@ class Database:
         with Session(writer, expire_on_commit=False) as session, session.begin():
             yield session
 
-    def migrate(self, revision: str = "head") -> None:
-        """Brings the schema to ``revision``, making the database file if there is none."""
+    def migrate(self, revision: str = "head", *, down: bool = False) -> None:
+        """Brings the schema up (or ``down``) to ``revision``, making the database file if there is none."""
         self._make_directory()
-        with self._connection() as connection, connection.begin():
-            command.upgrade(alembic_config(connection), revision)
+        move = command.downgrade if down else command.upgrade
+        with self._connection() as connection, _unreferenced(connection), connection.begin():
+            move(alembic_config(connection), revision)
+            _check_references(connection)
 
     def check(self) -> None:
         """Returns if the database can be reached and has the schema of this version.
@@ -152,6 +154,29 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
         "foreign_keys=ON",
     ):
         connection.execute(f"PRAGMA {pragma}")
+
+
+@contextmanager
+def _unreferenced(connection: Connection) -> Iterator[None]:
+    """Lets SQLite rebuild a table that others refer to, which is how it changes one; elsewhere does nothing."""
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    driver.execute("PRAGMA foreign_keys=OFF")
+    try:
+        yield
+    finally:
+        driver.execute("PRAGMA foreign_keys=ON")
+
+
+def _check_references(connection: Connection) -> None:
+    if connection.dialect.name != "sqlite":
+        return
+    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+    if broken:
+        raise StudyError(f"the migration would leave rows that refer to nothing ({broken[:3]}); nothing was changed")
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -17,7 +17,7 @@ pages = Blueprint("pages", __name__)
 def consent() -> AnyResponse:
     """The consent page; a browser that has a session goes on with it."""
     with database().reading() as reader:
-        session = participation.find_session(reader, request.cookies.get(security.COOKIE))
+        session = participation.find_session(reader, security.cookie(security.SESSION))
         if session is not None:
             return redirect(_next_page(session))
         protocol = registration.current_protocol(reader)
@@ -33,7 +33,7 @@ def give_consent() -> AnyResponse:
     if request.form.get("consent") != "yes":
         return redirect(url_for("pages.consent"), 303)
     with database().writing() as writer:
-        session = participation.find_session(writer, request.cookies.get(security.COOKIE))
+        session = participation.find_session(writer, security.cookie(security.SESSION))
         if session is not None:
             return redirect(_next_page(session), 303)
         try:
@@ -43,7 +43,7 @@ def give_consent() -> AnyResponse:
             current_app.logger.exception("a participant could not be enrolled")
             return make_response(render_template("study/closed.html"), 503)
     response = make_response(redirect(url_for("pages.study"), 303))
-    security.set_cookie(response, enrolment.token, days=settings().session_days)
+    security.set_cookie(response, security.SESSION, enrolment.token, days=settings().session_days)
     return response
 
 
@@ -51,7 +51,7 @@ def give_consent() -> AnyResponse:
 def study() -> AnyResponse:
     """The page in which the task runs."""
     with database().reading() as reader:
-        session = participation.find_session(reader, request.cookies.get(security.COOKIE))
+        session = participation.find_session(reader, security.cookie(security.SESSION))
         if session is None or session.finished_at is not None:
             return redirect(url_for("pages.consent") if session is None else url_for("pages.finished"))
         protocol = participation.protocol_of(session)
@@ -62,7 +62,7 @@ def study() -> AnyResponse:
 def finished() -> AnyResponse:
     """The last page, with the completion code."""
     with database().reading() as reader:
-        session = participation.find_session(reader, request.cookies.get(security.COOKIE))
+        session = participation.find_session(reader, security.cookie(security.SESSION))
         if session is None or session.completion_code is None:
             return redirect(url_for("pages.consent") if session is None else url_for("pages.study"))
         protocol, code = participation.protocol_of(session), session.completion_code

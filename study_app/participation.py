@@ -10,14 +10,13 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session as DatabaseSession
 
-from core import files
 from core.errors import StudyError
-from study_app import detection, registration, scheduling
+from study_app import detection, registration, scheduling, security
 from study_app.detection import DetectionProtocol
 from study_app.models import AuditEvent, Participant, PlannedTrial, Protocol, Response, Session
 from study_app.settings import app_version
 
-TOKEN_BYTES = 24  # 192 random bits
+POSITION_STEP = 1000  # room for trials that are put in between two others later
 CODE_LETTERS = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"  # none that are taken for one another
 
 
@@ -27,11 +26,6 @@ class Enrolment:
 
     session: Session
     token: str
-
-
-def hash_token(token: str) -> str:
-    """Returns the form in which a session's token is stored."""
-    return files.sha256_bytes(token.encode())
 
 
 def enrol(database: DatabaseSession, *, locale: str, robot: bool) -> Enrolment:
@@ -45,7 +39,7 @@ def enrol(database: DatabaseSession, *, locale: str, robot: bool) -> Enrolment:
         raise StudyError(
             "no protocol is registered; do it with: flask --app study_app register-protocol FILE --set NAME"
         )
-    now, token = datetime.now(UTC), secrets.token_urlsafe(TOKEN_BYTES)
+    now, token = datetime.now(UTC), security.new_token()
     protocol.frozen_at = protocol.frozen_at or now
     settings = detection.parse(protocol.source, protocol.name)
     number = registration.participants_of(database, protocol.id)
@@ -53,17 +47,20 @@ def enrol(database: DatabaseSession, *, locale: str, robot: bool) -> Enrolment:
         public_id=f"p-{secrets.token_hex(8)}",
         protocol=protocol,
         number=number,
+        place=number,
         yes_side=scheduling.yes_side(settings.seed, number),
         locale=locale,
         robot=robot,
+        preview=False,
         consented_at=now,
     )
     session = Session(
         public_id=f"s-{secrets.token_hex(8)}",
         participant=participant,
-        token_sha256=hash_token(token),
+        token_sha256=security.hash_token(token),
         app_version=app_version(),
         started_at=now,
+        last_seen_at=now,
         trials=_planned(database, protocol, settings, number),
     )
     database.add(session)
@@ -79,11 +76,13 @@ def _planned(
     return [
         PlannedTrial(
             trial_index=index,
+            position=index * POSITION_STEP,
+            placed=True,
             phase=trial.phase,
             block=trial.block,
             stimulus_id=rows[trial.source_id, trial.cell],
             signal=trial.cell is not None,
-            token=secrets.token_urlsafe(TOKEN_BYTES),
+            token=security.new_token(),
         )
         for index, trial in enumerate(scheduling.plan(design, number))
     ]
@@ -93,7 +92,7 @@ def find_session(database: DatabaseSession, token: str | None, *, lock: bool = F
     """Returns the session of a cookie's token; ``lock`` holds its row until the transaction ends."""
     if not token:
         return None
-    query = select(Session).where(Session.token_sha256 == hash_token(token))
+    query = select(Session).where(Session.token_sha256 == security.hash_token(token))
     return database.scalar(query.with_for_update() if lock else query)
 
 
@@ -108,8 +107,12 @@ def missing(database: DatabaseSession, session: Session) -> list[int]:
     answered = select(Response.trial_index).where(Response.session_id == session.id)
     query = (
         select(PlannedTrial.trial_index)
-        .where(PlannedTrial.session_id == session.id, PlannedTrial.trial_index.not_in(answered))
-        .order_by(PlannedTrial.trial_index)
+        .where(
+            PlannedTrial.session_id == session.id,
+            PlannedTrial.aborted_at.is_(None),
+            PlannedTrial.trial_index.not_in(answered),
+        )
+        .order_by(PlannedTrial.position)
     )
     return list(database.scalars(query))
 
@@ -120,8 +123,8 @@ def next_trial(database: DatabaseSession, session: Session) -> PlannedTrial | No
     query = (
         select(PlannedTrial)
         .outerjoin(Response, same_trial)
-        .where(PlannedTrial.session_id == session.id, Response.id.is_(None))
-        .order_by(PlannedTrial.trial_index)
+        .where(PlannedTrial.session_id == session.id, PlannedTrial.aborted_at.is_(None), Response.id.is_(None))
+        .order_by(PlannedTrial.position)
         .limit(1)
     )
     return database.scalar(query)

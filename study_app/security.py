@@ -1,15 +1,24 @@
-"""Who may do what: the session cookie, the check against forged requests, and the headers of every answer."""
+"""Who may do what: cookies, the tokens that forged requests lack, and the headers of every answer.
+
+A token is a random text in a cookie that no script can read; the database holds its hash. From it a page gets a second
+token by HMAC, which comes back in the form field ``csrf`` or the header ``X-CSRF-Token`` of every request that changes
+something; another site can make a browser send the cookie, and cannot know the second token.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import secrets
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 
 from study_app.refusals import Refusal
 
-COOKIE = "percepsilon_session"
-CSRF_HEADER = "X-Percepsilon"
+TOKEN_BYTES = 24  # 192 random bits
+SESSION, VISITOR, STAFF = "percepsilon_session", "percepsilon_visitor", "percepsilon_staff"
+CSRF_HEADER, CSRF_FIELD = "X-CSRF-Token", "csrf"
 BODY_LIMIT = 64 * 1024
 HEADERS = {
     "Content-Security-Policy": (
@@ -25,23 +34,68 @@ CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 
 
 def register(app: Flask) -> None:
-    """Puts the checks before and the headers after every request."""
+    """Puts the checks before and the headers after every request, and ``csrf_token()`` into templates."""
     app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
     app.before_request(refuse_forged)
     app.after_request(add_headers)
+    app.after_request(give_visitor_cookie)
+    app.jinja_env.globals["csrf_token"] = page_token
+
+
+def new_token() -> str:
+    """Returns a random token for a cookie or a link."""
+    return secrets.token_urlsafe(TOKEN_BYTES)
+
+
+def hash_token(token: str) -> str:
+    """Returns the form in which a token is stored."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def csrf_token(token: str) -> str:
+    """Returns the token for forms and headers that belongs to a cookie's token."""
+    return hmac.new(token.encode(), b"csrf", hashlib.sha256).hexdigest()
+
+
+def cookie(name: str) -> str | None:
+    """Returns the token in one of our cookies."""
+    return request.cookies.get(cookie_name(name))
+
+
+def cookie_name(name: str) -> str:
+    """Returns a cookie's full name: over HTTPS bound to this host by its prefix."""
+    return f"__Host-{name}" if request.is_secure else name
+
+
+def visitor_token() -> str:
+    """Returns the token of this browser, whoever it is; made at its first request."""
+    found = cookie(VISITOR) or g.get("new_visitor")
+    if not found:
+        found = g.new_visitor = new_token()
+    return found
+
+
+def page_token() -> str:
+    """Returns the CSRF token for a page of a participant: of the session, or of the browser before there is one."""
+    return csrf_token(cookie(SESSION) or visitor_token())
 
 
 def refuse_forged() -> None:
     """Refuses a state-changing request that another site could have sent.
 
-    Its ``Origin`` must name our own host; under ``/api/`` it must also be JSON with a header that no form can set.
+    Its ``Origin`` must name our own host, and it must bring the CSRF token of one of the cookies that it has; under
+    ``/api/`` it must also be JSON.
     """
     if request.method not in CHANGING:
         return
     if urlsplit(request.headers.get("Origin", "")).netloc != request.host:
         raise Refusal(403, "origin", "expected a request from a page of this study; open the study's address again")
-    if request.path.startswith("/api/") and not (request.is_json and request.headers.get(CSRF_HEADER)):
-        raise Refusal(403, "header", f"expected a JSON body and the header {CSRF_HEADER}")
+    if request.path.startswith("/api/") and not request.is_json:
+        raise Refusal(403, "json", "expected a JSON body")
+    given = request.headers.get(CSRF_HEADER) or ("" if request.is_json else request.form.get(CSRF_FIELD, ""))
+    tokens = [token for name in (SESSION, VISITOR, STAFF) if (token := cookie(name))]
+    if not any(hmac.compare_digest(given.encode(), csrf_token(token).encode()) for token in tokens):
+        raise Refusal(403, "csrf", f"expected the page's token in {CSRF_HEADER} or {CSRF_FIELD}; load the page again")
 
 
 def add_headers(response: Response) -> Response:
@@ -53,8 +107,21 @@ def add_headers(response: Response) -> Response:
     return response
 
 
-def set_cookie(response: Response, token: str, *, days: int) -> None:
-    """Gives the browser its session token: not readable by scripts, not sent along from other sites."""
+def give_visitor_cookie(response: Response) -> Response:
+    """Returns the response with the browser's token, if it was made for it just now."""
+    if (token := g.get("new_visitor")) is not None:
+        set_cookie(response, VISITOR, token, days=1)
+    return response
+
+
+def set_cookie(response: Response, name: str, token: str, *, days: int) -> None:
+    """Gives the browser a token: not readable by scripts, not sent along from other sites."""
     response.set_cookie(
-        COOKIE, token, max_age=days * 86_400, httponly=True, samesite="Lax", secure=request.is_secure, path="/"
+        cookie_name(name),
+        token,
+        max_age=days * 86_400,
+        httponly=True,
+        samesite="Lax",
+        secure=request.is_secure,
+        path="/",
     )

@@ -27,7 +27,7 @@ from core.errors import DONE, MachineError, StimulusError, StudyError, exit_code
 from core.manifest import Stimulus
 from study_app import observers
 from study_app.observers import Observers
-from study_app.security import COOKIE, CSRF_HEADER
+from study_app.security import CSRF_FIELD, CSRF_HEADER, SESSION, VISITOR, csrf_token
 
 UUIDS = uuid.UUID("6f1d9c52-3a0e-5c0b-9b5e-64d0b3d1f2a7")
 TIMEOUT_S = 30.0
@@ -80,12 +80,12 @@ class Robot:
     def __init__(self, task: Task, number: int, memory: Memory) -> None:
         self._task, self._number, self._memory = task, number, memory
         self._browser = requests.Session()
-        self._browser.headers.update({"Origin": task.url, CSRF_HEADER: "1"})
+        self._browser.headers.update({"Origin": task.url})
 
     def enrol(self) -> None:
         """Gives consent, or takes up the session that is remembered."""
         if "cookie" in (remembered := self._memory.recall(self._number)):
-            self._browser.cookies.set(COOKIE, remembered["cookie"])
+            self._browser.cookies.set(SESSION, remembered["cookie"])
         else:
             self._consent()
 
@@ -98,22 +98,30 @@ class Robot:
 
     def _consent(self) -> None:
         self._get("/")
-        self._request("POST", "/consent", data={"consent": "yes", "robot": "yes"})
-        cookie = self._browser.cookies.get(COOKIE)
+        visitor = self._browser.cookies.get(VISITOR) or ""
+        form = {"consent": "yes", "robot": "yes", CSRF_FIELD: csrf_token(visitor)}
+        self._request("POST", "/consent", data=form)
+        cookie = self._browser.cookies.get(SESSION)
         if cookie is None:
             raise StudyError(f"{self._task.url}: expected a session after consent, got none; is a protocol registered?")
         self._memory.keep(self._number, cookie=cookie)
 
     def _answer_all(self) -> int:
         self._get("/study")
-        state = self._get("/api/v1/state").json()
+        state = self._state()
         first = len(state["trials"]) if state["next_index"] is None else state["next_index"]
         for trial in state["trials"][first:]:
-            picture = self._get(trial["picture"]).content
+            picture = self._get(trial["pictures"][0]).content
             self._request("POST", "/api/v1/trials", json=self._answer(state, trial["index"], picture))
         code = self._request("POST", "/api/v1/finish", json={}).json()["completion_code"]
         self._memory.keep(self._number, code=code)
         return len(state["trials"]) - first
+
+    def _state(self) -> dict[str, Any]:
+        """Returns what the server says of the session, and keeps its token for the requests to come."""
+        state: dict[str, Any] = self._get("/api/v1/state").json()
+        self._browser.headers[CSRF_HEADER] = state["csrf"]
+        return state
 
     def _answer(self, state: dict[str, Any], index: int, picture: bytes) -> dict[str, Any]:
         stimulus = self._recognise(picture)
@@ -122,10 +130,13 @@ class Robot:
             "trial_index": index,
             "client_uuid": str(uuid.uuid5(UUIDS, f"{state['session_id']}/{index}")),
             "response": decision.response,
+            "confidence": None,
+            "confidence_rt_ms": None,
             "rt_ms": decision.rt_ms,
             "onset_ms": 0.0,
             "frames_planned": None,
             "frames_shown": max(1, round(decision.rt_ms * 60 / 1000)),
+            "mask_frames": None,
             "long_frames": 0,
             "refresh_hz": 60.0,
             "device_pixel_ratio": 1.0,

@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from study_app import create_app
-from study_app.security import CSRF_HEADER
+from study_app.security import CSRF_HEADER, SESSION, VISITOR, csrf_token
 from study_app.settings import ROOT, Settings
 
 SMALL_PROTOCOL = """
@@ -30,7 +30,7 @@ block_trials = 4
 fixation_ms = 100
 feedback_ms = 100
 """
-HEADERS = {"Origin": "http://localhost", CSRF_HEADER: "1"}
+ORIGIN = {"Origin": "http://localhost"}
 
 
 def set_up(url: str, stimulus_set: Path, protocol: Path) -> None:
@@ -60,17 +60,25 @@ class Visitor:
     def __init__(self, app) -> None:
         self.client = app.test_client()
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """What our own pages send along; as the browser has the token from the page, so have we from the cookie."""
+        if not (cookie := self.client.get_cookie(SESSION) or self.client.get_cookie(VISITOR)):
+            self.client.get("/")
+            cookie = self.client.get_cookie(VISITOR)
+        return {**ORIGIN, CSRF_HEADER: csrf_token(cookie.value)}
+
     def consent(self):
-        return self.client.post("/consent", data={"consent": "yes"}, headers=HEADERS)
+        return self.client.post("/consent", data={"consent": "yes"}, headers=self.headers)
 
     def state(self):
         return self.client.get("/api/v1/state").get_json()
 
     def post(self, answer):
-        return self.client.post("/api/v1/trials", json=answer, headers=HEADERS)
+        return self.client.post("/api/v1/trials", json=answer, headers=self.headers)
 
     def finish(self):
-        return self.client.post("/api/v1/finish", json={}, headers=HEADERS)
+        return self.client.post("/api/v1/finish", json={}, headers=self.headers)
 
     def answer(self, index: int, **changes):
         return self.post(make_answer(index, **changes))
@@ -85,10 +93,13 @@ def make_answer(index: int, **changes) -> dict:
         "trial_index": index,
         "client_uuid": str(uuid.uuid4()),
         "response": "yes",
+        "confidence": None,
+        "confidence_rt_ms": None,
         "rt_ms": 512.25,
         "onset_ms": 1000.5,
         "frames_planned": None,
         "frames_shown": 31,
+        "mask_frames": None,
         "long_frames": 0,
         "refresh_hz": 60.0,
         "device_pixel_ratio": 1.5,

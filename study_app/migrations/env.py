@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
+from study_app import staff  # noqa: F401  (its tables belong to the schema)
 from study_app.models import Base
 
 

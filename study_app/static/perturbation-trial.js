@@ -221,10 +221,13 @@ class PerturbationTrial {
 
     const data = {
       response: answer.response,
+      confidence: null,
+      confidence_rt_ms: null,
       rt_ms: answer.time - onset,
       onset_ms: onset,
       frames_planned: null,
       frames_shown: times.length,
+      mask_frames: null,
       long_frames: times.slice(1).filter((time, i) => period && time - times[i] > LONG_FRAME * period).length,
       refresh_hz: period && 1000 / period,
       ...shown,

@@ -41,7 +41,7 @@ class Pictures {
   load(number) {
     const block = this.trials.filter((each) => each.block === number);
     for (const trial of block.filter((each) => !this.loading.has(each.index))) {
-      const bitmap = fetchPicture(trial.picture);
+      const bitmap = fetchPicture(trial.pictures[0]);
       bitmap.catch(() => {}); // reported by the trial that needs it
       this.loading.set(trial.index, bitmap);
     }

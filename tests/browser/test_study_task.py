@@ -158,7 +158,7 @@ def test_every_picture_pixel_is_a_square_of_device_pixels_of_its_colour(chromium
         photograph = page.screenshot(scale="device")
         encoded = page.evaluate(
             FETCH_BASE64,
-            state["trials"][0]["picture"],
+            state["trials"][0]["pictures"][0],
         )
     png = base64.b64decode(encoded)
     assert hashlib.sha256(png).hexdigest() in files.by_hash()

@@ -107,13 +107,16 @@ def test_a_set_whose_manifest_was_changed_is_refused(run, small_set, tmp_path):
     [
         ('name = "x"\nepss = [1]\n', "bad.toml: unknown key 'epss'; did you mean 'eps'?"),
         ('name = "x"\n[main]\ntrials = 7\n', "expected a multiple of 2"),
-        ('name = "x"\n[main]\nsignal_share = 1.5\n', "expected a number between 0 and 1"),
+        ('name = "x"\n[main]\nsignal_share = 1.5\n', "expected a number above 0 and at most 1"),
         ('name = "x"\n[main]\ntrials = 400\n', "expected at least 408"),
         ('name = "x"\nruns = ["nobody"]\n', "protocol: runs: expected some of"),
         ('name = "x"\neps = [3]\n', "protocol: eps: expected some of [1, 2, 4, 8, 16, 32]"),
         ('name = "x"\nattack = "pgd-9"\n', "protocol: attack: expected one of ['noise'] (the stimulus set has these)"),
         ('name = "x"\neps = [0, 1]\n', "expected levels of at least 1"),
-        ('name = "x"\ntask = "yes"\n', "expected one of 'yes-no', got 'yes'; did you mean 'yes-no'?"),
+        (
+            'name = "x"\ntask = "yes"\n',
+            "expected one of 'yes-no', '2afc', 'same-different', got 'yes'; did you mean 'yes-no'?",
+        ),
         ('name = ""\n', "expected a name for the protocol"),
         ("name =\n", "not valid TOML"),
     ],

@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from core import files, manifest
 from study_app import columns, observers, simulate
 from study_app.models import Participant, Response
-from study_app.security import CSRF_HEADER
+from study_app.security import CSRF_FIELD, CSRF_HEADER, SESSION, VISITOR, csrf_token
 from study_app.settings import ROOT
 from tests.study_site import SMALL_PROTOCOL, close, make_answer, make_app
 
@@ -109,8 +109,11 @@ def test_the_robots_answers_are_those_of_their_law(exported):
 def test_a_server_killed_between_answers_loses_none_that_it_acknowledged(study_url, make_server):
     server = make_server(study_url)
     browser = requests.Session()
-    browser.headers.update({"Origin": server.address, CSRF_HEADER: "1"})
-    browser.post(f"{server.address}/consent", data={"consent": "yes"}, timeout=10)
+    browser.headers["Origin"] = server.address
+    browser.get(server.address, timeout=10)
+    form = {"consent": "yes", CSRF_FIELD: csrf_token(browser.cookies[VISITOR])}
+    browser.post(f"{server.address}/consent", data=form, timeout=10)
+    browser.headers[CSRF_HEADER] = csrf_token(browser.cookies[SESSION])
     acknowledged = []
     for index in range(TRIALS):
         answer = make_answer(index)
@@ -136,8 +139,8 @@ def test_robots_go_on_after_an_interruption_without_a_second_participant(sqlite_
     )
     robot = simulate.Robot(task, 0, simulate.Memory(state))
     robot._consent()
-    plan = robot._get("/api/v1/state").json()
-    picture = robot._get(plan["trials"][0]["picture"]).content
+    plan = robot._state()
+    picture = robot._get(plan["trials"][0]["pictures"][0]).content
     robot._request("POST", "/api/v1/trials", json=robot._answer(plan, 0, picture))
     assert simulate_on(server, small_set, "--participants", "1", "--state", str(state)) == 0
     assert count(sqlite_url, Participant.id) == 1

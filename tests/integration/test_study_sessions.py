@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from core import manifest
 from study_app.models import AuditEvent, Participant, PlannedTrial, Response
-from tests.study_site import HEADERS, make_answer
+from tests.study_site import make_answer
 
 FORBIDDEN_IN_STATE = ("eps", "run", 'signal"', "sha", "stimulus", "source", "standard", "pgd", "changed", "correct")
 
@@ -36,8 +36,8 @@ def test_two_participants_at_once_get_plans_of_their_own_and_keep_their_answers_
     someone, other = new_visitor(), new_visitor()
     with ThreadPoolExecutor(2) as pool:
         assert [reply.status_code for reply in pool.map(lambda each: each.consent(), [someone, other])] == [303, 303]
-    assert {token["picture"] for token in someone.state()["trials"]}.isdisjoint(
-        token["picture"] for token in other.state()["trials"]
+    assert {token["pictures"][0] for token in someone.state()["trials"]}.isdisjoint(
+        token["pictures"][0] for token in other.state()["trials"]
     )
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda each: each.answer_all(), [someone, other]))
@@ -125,36 +125,46 @@ def test_a_bad_field_is_refused_by_name(study, visitor, field, value):
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"rt_ms": NaN}', b"null", b"1"])
 def test_a_body_that_is_no_answer_is_refused(visitor, body):
-    reply = visitor.client.post("/api/v1/trials", data=body, headers={**HEADERS, "Content-Type": "application/json"})
+    reply = visitor.client.post(
+        "/api/v1/trials", data=body, headers={**visitor.headers, "Content-Type": "application/json"}
+    )
     assert reply.status_code == 422
 
 
 @pytest.mark.parametrize(
-    ("headers", "kind"),
+    ("changes", "kind", "code"),
     [
-        ({"X-Percepsilon": "1"}, "application/json"),
-        ({"Origin": "http://elsewhere.example", "X-Percepsilon": "1"}, "application/json"),
-        ({"Origin": "http://localhost"}, "application/json"),
-        ({"Origin": "http://localhost", "X-Percepsilon": "1"}, "text/plain"),
+        ({"Origin": ""}, "application/json", "origin"),
+        ({"Origin": "http://elsewhere.example"}, "application/json", "origin"),
+        ({"X-CSRF-Token": ""}, "application/json", "csrf"),
+        ({"X-CSRF-Token": "0" * 64}, "application/json", "csrf"),
+        ({}, "text/plain", "json"),
     ],
 )
-def test_a_post_that_another_site_could_send_is_refused(study, visitor, headers, kind):
-    body = json.dumps(make_answer(0))
+def test_a_post_that_another_site_could_send_is_refused(study, visitor, changes, kind, code):
+    body, headers = json.dumps(make_answer(0)), {**visitor.headers, **changes}
     refused = visitor.client.post("/api/v1/trials", data=body, headers={**headers, "Content-Type": kind})
-    assert refused.status_code == 403
+    assert (refused.status_code, refused.get_json()["error"]["code"]) == (403, code)
     assert rows(study, select(func.count(Response.id))) == [(0,)]
+
+
+def test_the_token_of_another_session_is_refused(visitor, new_visitor):
+    other = new_visitor()
+    other.consent()
+    refused = visitor.client.post("/api/v1/trials", json=make_answer(0), headers=other.headers)
+    assert refused.get_json()["error"]["code"] == "csrf"
 
 
 def test_the_state_tells_nothing_of_what_is_shown(visitor):
     text = json.dumps(visitor.state())
     told = set(visitor.state()["trials"][0])
-    assert told == {"index", "phase", "block", "picture"}
+    assert told == {"index", "phase", "block", "pictures", "instructed"}
     assert not [word for word in FORBIDDEN_IN_STATE if word in text.replace("signal_share", "")]
 
 
 def test_pictures_are_the_sets_files_and_look_alike_from_outside(study, visitor, small_set):
     known = manifest.read_set(small_set).by_hash()
-    replies = [visitor.client.get(trial["picture"]) for trial in visitor.state()["trials"] if trial["block"] < 2]
+    replies = [visitor.client.get(trial["pictures"][0]) for trial in visitor.state()["trials"] if trial["block"] < 2]
     assert all(hashlib.sha256(reply.data).hexdigest() in known for reply in replies)
     assert len({(reply.status, tuple(sorted(reply.headers.items()))) for reply in replies}) == 1
     assert replies[0].headers["Cache-Control"] == "private, max-age=86400, immutable, no-transform"
@@ -163,16 +173,16 @@ def test_pictures_are_the_sets_files_and_look_alike_from_outside(study, visitor,
 def test_pictures_of_later_blocks_wait_until_the_block_is_near(visitor):
     last = visitor.state()["trials"][-1]
     assert last["block"] == 2
-    assert visitor.client.get(last["picture"]).status_code == 404
+    assert visitor.client.get(last["pictures"][0]).status_code == 404
     for index in range(2):
         visitor.answer(index)
-    assert visitor.client.get(last["picture"]).status_code == 200
+    assert visitor.client.get(last["pictures"][0]).status_code == 200
 
 
 def test_a_picture_is_given_to_its_own_session_alone(visitor, new_visitor):
     other = new_visitor()
     other.consent()
-    picture = visitor.state()["trials"][0]["picture"]
+    picture = visitor.state()["trials"][0]["pictures"][0]
     assert other.client.get(picture).status_code == 404
     assert new_visitor().client.get(picture).status_code == 401
 
@@ -187,7 +197,7 @@ def test_a_reload_goes_on_at_the_first_open_trial(visitor):
 
 def test_without_consent_there_is_no_session(study, new_visitor):
     someone = new_visitor()
-    refused = someone.client.post("/consent", data={}, headers={"Origin": "http://localhost"})
+    refused = someone.client.post("/consent", data={}, headers=someone.headers)
     assert refused.headers["Location"] == "/"
     assert someone.client.get("/study").headers["Location"] == "/"
     assert someone.client.get("/api/v1/state").status_code == 401
