@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -27,17 +27,47 @@ def pick(name: Literal["auto", "cpu", "cuda"] = "auto") -> torch.device:
 
 @contextmanager
 def deterministic() -> Iterator[None]:
-    """Has torch use algorithms that give the same numbers on every run of one machine; restores what was set."""
+    """Has torch use algorithms that give the same numbers on every run of one machine, and float32 be float32.
+
+    Restores what was set.
+    """
     before = torch.are_deterministic_algorithms_enabled()
     benchmark = torch.backends.cudnn.benchmark
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(mode=True)
     torch.backends.cudnn.benchmark = False
     try:
-        yield
+        with exact_float32():
+            yield
     finally:
         torch.use_deterministic_algorithms(before)
         torch.backends.cudnn.benchmark = benchmark
+
+
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """Has GPUs compute float32 in float32, and not in TensorFloat-32 (10 bits of mantissa), as convolutions else do.
+
+    Restores what was set. The old switches go first: torch refuses to read them where only the new ones were set.
+    """
+    before = [place.fp32_precision for place in _places_of_float32()]
+    _set_float32(["ieee"] * len(before))
+    try:
+        yield
+    finally:
+        _set_float32(before)
+
+
+def _places_of_float32() -> tuple[Any, ...]:
+    cudnn: Any = torch.backends.cudnn  # the stub lacks its parts
+    return cudnn.conv, cudnn.rnn, torch.backends.cuda.matmul
+
+
+def _set_float32(precisions: Sequence[str]) -> None:
+    torch.backends.cudnn.allow_tf32 = precisions[0] == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = precisions[2] == "tf32"
+    for place, precision in zip(_places_of_float32(), precisions, strict=True):
+        place.fp32_precision = precision
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:

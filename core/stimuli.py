@@ -75,8 +75,9 @@ def _verify(words: Sequence[str]) -> int:
     with progress.bar("verify stimuli", record.stimuli, "stimuli") as bar:
         verify_pictures(arguments.directory, record, bar.update)
     device = pick(arguments.device)
-    for run in arguments.runs:
-        verify_predictions(arguments.directory, load_source(run, device), runs.read_run(run).classes, device)
+    with deterministic():
+        for run in arguments.runs:
+            verify_predictions(arguments.directory, load_source(run, device), runs.read_run(run).classes, device)
     proved = "pictures and predictions" if arguments.runs else "pictures"
     print(f"{arguments.directory}: {record.stimuli} stimuli are what the manifest says ({proved})")
     return 0

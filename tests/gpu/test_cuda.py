@@ -15,7 +15,7 @@ from core.attacks.pgd import Pgd, pgd
 from core.datasets import Data
 from core.datasets.augmentation import Augmentation
 from core.datasets.split import Split
-from core.devices import autocast, deterministic
+from core.devices import autocast, deterministic, exact_float32
 from core.evaluation import judge
 from core.networks import Network
 from core.objectives.part import Part
@@ -46,10 +46,8 @@ OBJECTIVES = (PgdAt(attack=ATTACK), SipAt(attack=ATTACK), Part(attack=ATTACK, wa
 @pytest.fixture(autouse=True)
 def full_float32():
     """TensorFloat-32 off: agreement with the CPU is meant in float32."""
-    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    yield
-    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+    with exact_float32():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +127,23 @@ def test_the_same_seed_finds_the_same_pictures(on_card, split):
     with deterministic():
         found = [attacks.run(attack, on_card, x, y, budget, generator(DEVICE, 1)) for _ in range(2)]
     assert torch.equal(*found)
+
+
+def tell_apart(channels):
+    """Returns how far a convolution on the card is from that in float64, over the largest of its sums."""
+    drawn = generator("cpu", 1, "convolution")
+    x, weight = (torch.randn(shape, generator=drawn) for shape in ((8, channels, 16, 16), (channels, channels, 3, 3)))
+    exact = functional.conv2d(x.double(), weight.double())
+    return float((functional.conv2d(x.to(DEVICE), weight.to(DEVICE)).cpu() - exact).abs().max() / exact.abs().max())
+
+
+def test_convolutions_of_a_command_are_float32_even_where_tensorfloat_32_was_allowed():
+    torch.backends.cudnn.allow_tf32 = True
+    coarse = tell_apart(256)
+    with deterministic():
+        assert tell_apart(256) < 1e-5
+    if torch.cuda.get_device_capability() >= (8, 0):  # older cards have no TensorFloat-32
+        assert coarse > 1e-5
 
 
 def test_logits_and_verdicts_agree_with_the_cpu(on_card, fitted, split):
