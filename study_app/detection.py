@@ -8,6 +8,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 from typing import Literal
 
 from core import config
@@ -295,8 +296,9 @@ class DetectionProtocol:
         _at_least("keep_ids_days", self.keep_ids_days, 0)
 
 
+@lru_cache(maxsize=64)
 def parse(source: bytes | str, where: str) -> DetectionProtocol:
-    """Returns the protocol in a file's contents.
+    """Returns the protocol in a file's contents; the same contents are parsed once.
 
     Raises:
         ConfigError: not TOML, an unknown key, a wrong type, or a value that we refuse; the message names ``where``.

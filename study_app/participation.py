@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session as DatabaseSession
+from sqlalchemy.orm import contains_eager
 
 from core.errors import StudyError
 from study_app import detection, registration, scheduling, security
@@ -16,6 +17,14 @@ from study_app.detection import DetectionProtocol
 from study_app.models import AuditEvent, Participant, PlannedTrial, Protocol, Response, Session
 from study_app.settings import app_version
 
+_FOUND = (
+    select(Session)
+    .join(Session.participant)
+    .join(Participant.protocol)
+    .options(contains_eager(Session.participant).contains_eager(Participant.protocol))
+    .where(Session.token_sha256 == bindparam("token_sha256"))
+)  # one statement, made once: every request of a participant begins with it
+_LOCKED = _FOUND.with_for_update(of=Session)
 POSITION_STEP = 1000  # room for trials that are put in between two others later
 CODE_LETTERS = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"  # none that are taken for one another
 
@@ -92,8 +101,7 @@ def find_session(database: DatabaseSession, token: str | None, *, lock: bool = F
     """Returns the session of a cookie's token; ``lock`` holds its row until the transaction ends."""
     if not token:
         return None
-    query = select(Session).where(Session.token_sha256 == security.hash_token(token))
-    return database.scalar(query.with_for_update() if lock else query)
+    return database.scalar(_LOCKED if lock else _FOUND, {"token_sha256": security.hash_token(token)})
 
 
 def protocol_of(session: Session) -> DetectionProtocol:
