@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session as DatabaseSession
+from sqlalchemy.orm import aliased
 
 from study_app.detection import ANSWERS, DetectionProtocol
 from study_app.models import PlannedTrial, Response, Session
@@ -119,6 +121,39 @@ CHECKS: dict[str, Check] = {
     "hidden_count": _whole(0, 1_000_000),
     "attempt": _whole(1, 1_000_000),
 }
+_SHOWN_BEFORE, _ANSWER_BEFORE = aliased(PlannedTrial), aliased(Response)
+_IN_TURN = (  # whether the trial that is shown before it is answered; null for the first
+    select(_ANSWER_BEFORE.id.is_not(None))
+    .select_from(_SHOWN_BEFORE)
+    .outerjoin(
+        _ANSWER_BEFORE,
+        (_ANSWER_BEFORE.session_id == _SHOWN_BEFORE.session_id)
+        & (_ANSWER_BEFORE.trial_index == _SHOWN_BEFORE.trial_index),
+    )
+    .where(
+        _SHOWN_BEFORE.session_id == PlannedTrial.session_id,
+        _SHOWN_BEFORE.position < PlannedTrial.position,
+        _SHOWN_BEFORE.aborted_at.is_(None),
+    )
+    .order_by(_SHOWN_BEFORE.position.desc())
+    .limit(1)
+    .correlate(PlannedTrial)
+    .scalar_subquery()
+)
+_LOOKUP = (
+    select(PlannedTrial, Response.payload_sha256, Response.correct, _IN_TURN)
+    .outerjoin(
+        Response,
+        (Response.session_id == PlannedTrial.session_id) & (Response.trial_index == PlannedTrial.trial_index),
+    )
+    .where(PlannedTrial.session_id == bindparam("session"), PlannedTrial.trial_index == bindparam("trial"))
+)
+_INSERTS = {
+    "sqlite": sqlite.insert(Response).on_conflict_do_nothing(index_elements=["client_uuid"]).returning(Response.id),
+    "postgresql": postgresql.insert(Response)
+    .on_conflict_do_nothing(index_elements=["client_uuid"])
+    .returning(Response.id),
+}  # no row comes back where the client_uuid is known, even if another session is storing it at this moment
 FLOATS = ("confidence_rt_ms", "rt_ms", "onset_ms", "refresh_hz", "device_pixel_ratio", "css_px")
 
 
@@ -148,22 +183,24 @@ def store(database: DatabaseSession, session: Session, answer: Answer) -> Outcom
     first one stands. Answers come in the order of the trials. A refusal is returned, not raised, where it leaves a line
     in the audit log that must be committed.
     """
-    planned = _planned(database, session, answer.trial_index)
-    if planned is None:
+    found = database.execute(_LOOKUP, {"session": session.id, "trial": answer.trial_index}).one_or_none()
+    if found is None:
         raise Refusal(422, "invalid", "no such trial", fields={"trial_index": "not in the plan of this session"})
+    planned, kept_sha256, correct, in_turn = found
     protocol = protocol_of(session)
     if wrong := _against_protocol(protocol, planned, answer):
         raise Refusal(422, "invalid", "the answer has fields that cannot be used", fields=wrong)
-    kept = database.scalar(
-        select(Response).where(Response.session_id == session.id, Response.trial_index == answer.trial_index)
-    )
-    if kept is not None and kept.payload_sha256 == answer.sha256:
-        return _outcome(planned, kept.correct, duplicate=True)
-    if kept is not None:
+    if kept_sha256 == answer.sha256:
+        return _outcome(planned, correct, duplicate=True)
+    if kept_sha256 is not None:
         audit(
             database, "changed answer refused", session, trial_index=answer.trial_index, client_uuid=answer.client_uuid
         )
         return Refusal(409, "answered", "this trial was answered before, differently; the first answer stands")
+    if planned.aborted_at is not None or in_turn is False:
+        ahead = next_trial(database, session)
+        index = None if ahead is None else ahead.trial_index
+        raise Refusal(409, "out of order", "answers come in the order of the trials", next_index=index)
     return _add(database, session, protocol, planned, answer)
 
 
@@ -190,34 +227,16 @@ def _correct(protocol: DetectionProtocol, planned: PlannedTrial, response: str) 
 def _add(
     database: DatabaseSession, session: Session, protocol: DetectionProtocol, planned: PlannedTrial, answer: Answer
 ) -> Outcome | Refusal:
-    if planned.aborted_at is not None or planned.trial_index != (ahead := _next_index(database, session)):
-        raise Refusal(409, "out of order", "answers come in the order of the trials", next_index=ahead)
-    if database.scalar(select(Response.id).where(Response.client_uuid == answer.client_uuid)) is not None:
-        audit(database, "reused client_uuid refused", session, trial_index=answer.trial_index)
-        return Refusal(409, "reused", "this client_uuid belongs to another answer")
     correct, now = _correct(protocol, planned, answer.response), datetime.now(UTC)
     values = dataclasses.asdict(answer)
-    database.add(
-        Response(
-            session_id=session.id,
-            payload_sha256=answer.sha256,
-            correct=correct,
-            received_at=now,
-            **values,
-        )
-    )
+    values = dataclasses.asdict(answer) | {
+        "session_id": session.id, "payload_sha256": answer.sha256, "correct": correct, "received_at": now,
+    }  # fmt: skip
+    if database.scalar(_INSERTS[database.get_bind().dialect.name], values) is None:
+        audit(database, "reused client_uuid refused", session, trial_index=answer.trial_index)
+        return Refusal(409, "reused", "this client_uuid belongs to another answer")
     session.last_seen_at = now
     return _outcome(planned, correct, duplicate=False)
-
-
-def _next_index(database: DatabaseSession, session: Session) -> int | None:
-    trial = next_trial(database, session)
-    return None if trial is None else trial.trial_index
-
-
-def _planned(database: DatabaseSession, session: Session, index: int) -> PlannedTrial | None:
-    query = select(PlannedTrial).where(PlannedTrial.session_id == session.id, PlannedTrial.trial_index == index)
-    return database.scalar(query)
 
 
 def _outcome(planned: PlannedTrial, correct: bool | None, *, duplicate: bool) -> Outcome:
