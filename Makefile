@@ -23,7 +23,7 @@ STUDY = DATABASE_URL="sqlite:///$(abspath $(WORK))/study.sqlite" $(BIN)/flask --
 export PIP_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo demo-train demo-evaluate demo-stimuli demo-study demo-report serve clean-demo test check fmt report rivals bench chromium
+.PHONY: help setup translations demo demo-train demo-evaluate demo-stimuli demo-study demo-report serve clean-demo test check fmt report rivals bench chromium
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -113,6 +113,9 @@ check: $(VENV)/.dev ## style, types, who may import whom
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+translations: $(VENV)/.dev ## bring the catalogues of the study's pages up to date with their texts
+	$(BIN)/python -m study_app.catalogues
 
 fmt: $(VENV)/.dev ## format the code
 	$(BIN)/ruff check --fix .

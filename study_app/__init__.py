@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Flask
 from jinja2 import StrictUndefined
 
-from study_app import cli, refusals, security, state
+from study_app import cli, languages, refusals, security, state
 from study_app.api import api
 from study_app.pages import pages
 from study_app.settings import ROOT, Settings, from_environment
@@ -17,6 +17,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app = Flask("study_app", template_folder=str(ROOT / "templates"), instance_path=str(settings.instance.resolve()))
     app.jinja_env.undefined = StrictUndefined
     state.attach(app, settings)
+    languages.register(app)
     security.register(app)
     refusals.register(app)
     app.register_blueprint(pages)
