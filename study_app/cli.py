@@ -10,10 +10,11 @@ import click
 from flask import Flask
 from flask.cli import with_appcontext
 from sqlalchemy import select
+from tqdm import tqdm
 
 from core import manifest
 from core.errors import PercepsilonError
-from study_app import export, registration, serving
+from study_app import export, export_rows, registration, serving
 from study_app.models import Participant, PlannedTrial, Protocol, Response, Session, StimulusRow
 from study_app.state import database
 
@@ -95,8 +96,13 @@ def serve(host: str, port: int, workers: int, threads: int) -> None:
 def export_study(directory: Path) -> None:
     """Write the data of the current protocol to DIRECTORY, which must not exist yet."""
     database().check()
-    with database().reading() as reader:
-        counts = export.export(reader, directory)
+    with database().reading() as reader, tqdm(desc="export", unit="row", unit_scale=True) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        counts = export.export(reader, directory, progress=show)
     click.echo(f"{directory}: {counts['trials']} trials, {counts['participants']} participants")
 
 
@@ -110,11 +116,11 @@ def status() -> None:
         if protocol is None:
             click.echo("no protocol is registered")
             return
-        rows = export.participant_rows(reader, protocol)
+        statuses = export_rows.statuses(reader, protocol)
         cells = Counter((run, eps) for run, eps in reader.execute(_cell_query(protocol)))
     frozen = f"frozen {protocol.frozen_at:%Y-%m-%d %H:%M} UTC" if protocol.frozen_at else "not frozen yet"
     click.echo(f"protocol {protocol.name} ({frozen})")
-    for name, count in sorted(Counter(row["status"] for row in rows).items()):
+    for name, count in sorted(statuses.items()):
         click.echo(f"  {name:<12} {count:>6}")
     for (run, eps), count in sorted(cells.items(), key=lambda item: (item[0][0] or "", item[0][1])):
         click.echo(f"  {run or 'unperturbed':<24} ε = {eps:<3} {count:>6} trials")
@@ -130,5 +136,5 @@ def _cell_query(protocol: Protocol) -> Any:
         )
         .join(Session, Response.session_id == Session.id)
         .join(Participant, Session.participant_id == Participant.id)
-        .where(Participant.protocol_id == protocol.id, PlannedTrial.phase == "main")
+        .where(export_rows.exported(protocol), PlannedTrial.phase == "main", PlannedTrial.catch.is_(None))
     )

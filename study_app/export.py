@@ -3,37 +3,44 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
-from sqlalchemy import Row, func, select
+from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session as DatabaseSession
 
 from core import files, manifest
-from core.errors import ExportError, StudyError
-from study_app import columns, detection, registration
-from study_app.columns import PARTICIPANTS, TRIALS, Column
-from study_app.models import AuditEvent, Participant, PlannedTrial, Protocol, Response, Session, StimulusRow
+from core.errors import ExportError, StimulusError, StudyError
+from study_app import columns, detection, export_rows, registration, table_files
+from study_app.columns import TABLES
+from study_app.models import AuditEvent, CheckResult, Participant, Protocol, Response, Session, Visit
 from study_app.settings import app_version
+from study_app.staff import Exclusion
 
-Answered = Row[Response, PlannedTrial, StimulusRow, Session, Participant]
-STIMULUS_COLUMNS = (
-    "stimulus_id", "source_id", "source_class", "run", "method", "attack", "region", "eps_asked", "eps_measured",
-    "sha256",
-)  # fmt: skip
-RESPONSE_COLUMNS = (
-    "response", "correct", "rt_ms", "onset_ms", "frames_planned", "frames_shown", "long_frames", "refresh_hz",
-    "device_pixel_ratio", "css_px", "scale", "input_type", "blur_count", "hidden_count", "attempt", "client_uuid",
-)  # fmt: skip
+Progress = Callable[[int, int], object]
+READERS = {
+    "trials": export_rows.trial_chunks,
+    "participants": export_rows.participant_chunks,
+    "visits": export_rows.visit_chunks,
+    "checks": export_rows.check_chunks,
+    "exclusions": export_rows.exclusion_chunks,
+}
+IGNORED = ("*.parquet", "protocol.toml", "audit.jsonl", "stimuli/")  # files that Psych-DS does not know
 
 
-def export(database: DatabaseSession, directory: Path) -> dict[str, int]:
+def export(database: DatabaseSession, directory: Path, *, progress: Progress | None = None) -> dict[str, int]:
     """Writes the export of the current protocol to ``directory``; returns the rows of each table.
+
+    All tables show the database at one moment, whatever is answered meanwhile. The memory that it takes does not grow
+    with the number of trials. ``directory`` appears whole or not at all.
+
+    Args:
+        database: names the database; what is read is read in a transaction of its own.
+        directory: where to write; must not exist.
+        progress: called as ``progress(done, total)`` with numbers of rows, from time to time.
 
     Raises:
         ExportError: ``directory`` exists already.
@@ -42,129 +49,84 @@ def export(database: DatabaseSession, directory: Path) -> dict[str, int]:
     """
     if directory.exists():
         raise ExportError(f"{directory}: expected no such directory, found one; name another, or move it away first")
-    protocol = registration.current_protocol(database)
-    if protocol is None:
-        raise StudyError("no protocol is registered, so there is nothing to export")
-    stimuli = manifest.read_set(Path(protocol.set.directory))
-    tables = {"trials": trial_rows(database, protocol), "participants": participant_rows(database, protocol)}
-    with files.atomic_directory(directory) as temporary:
-        _write_tables(temporary / "data", tables)
-        files.write_json(temporary / "dataset_description.json", _description(protocol))
-        files.write_text(temporary / "protocol.toml", protocol.source)
-        for name in ("set.json", "manifest.jsonl"):
-            files.write_bytes(
-                temporary / "stimuli" / stimuli.record.name / name, (stimuli.directory / name).read_bytes()
-            )
-        files.write_text(temporary / "audit.jsonl", "".join(_audit_lines(database, protocol)))
-    return {name: len(rows) for name, rows in tables.items()}
+    with _snapshot(database) as reader:
+        protocol = registration.current_protocol(reader)
+        if protocol is None:
+            raise StudyError("no protocol is registered, so there is nothing to export")
+        stimuli = Path(protocol.set.directory)
+        _check_manifest(stimuli, protocol.set.manifest_sha256)
+        with files.atomic_directory(directory) as temporary:
+            counts = _write_tables(reader, protocol, temporary / "data", progress or _silent)
+            _write_companions(reader, protocol, temporary)
+            for name in ("set.json", "manifest.jsonl"):
+                with files.atomic_path(temporary / "stimuli" / protocol.set.name / name) as kept:
+                    shutil.copyfile(stimuli / name, kept)
+    return counts
 
 
-def trial_rows(database: DatabaseSession, protocol: Protocol) -> list[dict[str, Any]]:
-    """Returns a row per answered trial, by participant and place in the session."""
-    task = detection.parse(protocol.source, protocol.name).task
-    query = (
-        select(Response, PlannedTrial, StimulusRow, Session, Participant)
-        .join(
-            PlannedTrial,
-            (PlannedTrial.session_id == Response.session_id) & (PlannedTrial.trial_index == Response.trial_index),
+def _check_manifest(directory: Path, registered: str) -> None:
+    found = manifest.read_record(directory).manifest_sha256
+    if found != registered:
+        raise StimulusError(
+            f"{directory}: expected the stimulus set that was registered (manifest {registered[:12]}…), got another "
+            f"(manifest {found[:12]}…); put the registered one back in its place"
         )
-        .join(StimulusRow, PlannedTrial.stimulus_id == StimulusRow.id)
-        .join(Session, Response.session_id == Session.id)
-        .join(Participant, Session.participant_id == Participant.id)
-        .where(Participant.protocol_id == protocol.id)
-        .order_by(Participant.number, Response.trial_index)
-    )
-    return [_trial_row(row, protocol.sha256, task) for row in database.execute(query)]
 
 
-def _trial_row(row: Answered, protocol_hash: str, task: str) -> dict[str, Any]:
-    response, planned, stimulus, session, participant = row
-    return {
-        "session_id": session.public_id,
-        "participant_id": participant.public_id,
-        "protocol_hash": protocol_hash,
-        "app_version": session.app_version,
-        "task": task,
-        "phase": planned.phase,
-        "block": planned.block,
-        "trial_index": planned.trial_index,
-        "signal": planned.signal,
-        "yes_side": participant.yes_side,
-        "received_at": _moment(response.received_at),
-        **{name: getattr(stimulus, name) for name in STIMULUS_COLUMNS},
-        **{name: getattr(response, name) for name in RESPONSE_COLUMNS},
-    }
+@contextmanager
+def _snapshot(database: DatabaseSession) -> Iterator[DatabaseSession]:
+    """Yields a session whose queries all see one moment; SQLite's transactions do so anyway."""
+    engine = database.get_bind().engine
+    with DatabaseSession(_repeatable(engine)) as session:
+        yield session
 
 
-def participant_rows(database: DatabaseSession, protocol: Protocol) -> list[dict[str, Any]]:
-    """Returns a row per session, in the order of consent."""
-    limit = timedelta(hours=detection.parse(protocol.source, protocol.name).abandoned_after_hours)
-    counts = _answer_counts(database, protocol)
-    query = (
-        select(Session, Participant)
-        .join(Participant, Session.participant_id == Participant.id)
-        .where(Participant.protocol_id == protocol.id)
-        .order_by(Participant.number)
-    )
-    return [
-        _participant_row(session, participant, protocol.sha256, counts, datetime.now(UTC) - limit)
-        for session, participant in database.execute(query)
-    ]
+def _repeatable(engine: Engine) -> Engine:
+    if engine.dialect.name == "sqlite":
+        return engine
+    return engine.execution_options(isolation_level="REPEATABLE READ")
 
 
-def _participant_row(
-    session: Session,
-    participant: Participant,
-    protocol_hash: str,
-    counts: dict[tuple[int, str], tuple[int, datetime]],
-    silent_since: datetime,
-) -> dict[str, Any]:
-    practice, main = (counts.get((session.id, phase), (0, session.started_at)) for phase in ("practice", "main"))
-    return {
-        "participant_id": participant.public_id,
-        "session_id": session.public_id,
-        "protocol_hash": protocol_hash,
-        "status": status_of(session, max(practice[1], main[1]), silent_since),
-        "locale": participant.locale,
-        "consented_at": _moment(participant.consented_at),
-        "started_at": _moment(session.started_at),
-        "finished_at": _moment(session.finished_at) if session.finished_at else None,
-        "practice_trials": practice[0],
-        "main_trials": main[0],
-        "robot": participant.robot,
-    }
+def _silent(_done: int, _total: int) -> None:
+    pass
 
 
-def status_of(session: Session, last_seen: datetime, silent_since: datetime) -> str:
-    """Returns ``finished``, ``started``, or ``abandoned`` when the last sign of life is older than ``silent_since``."""
-    if session.finished_at is not None:
-        return "finished"
-    return "started" if last_seen >= silent_since else "abandoned"
-
-
-def _answer_counts(database: DatabaseSession, protocol: Protocol) -> dict[tuple[int, str], tuple[int, datetime]]:
-    query = (
-        select(Response.session_id, PlannedTrial.phase, func.count(), func.max(Response.received_at))
-        .join(
-            PlannedTrial,
-            (PlannedTrial.session_id == Response.session_id) & (PlannedTrial.trial_index == Response.trial_index),
-        )
-        .join(Session, Response.session_id == Session.id)
-        .join(Participant, Session.participant_id == Participant.id)
-        .where(Participant.protocol_id == protocol.id)
-        .group_by(Response.session_id, PlannedTrial.phase)
-    )
-    return {(session_id, phase): (count, last) for session_id, phase, count, last in database.execute(query)}
-
-
-def _write_tables(directory: Path, tables: dict[str, list[dict[str, Any]]]) -> None:
+def _write_tables(database: DatabaseSession, protocol: Protocol, directory: Path, progress: Progress) -> dict[str, int]:
     directory.mkdir()
-    described: Iterable[tuple[str, Sequence[Column]]] = (("trials", TRIALS), ("participants", PARTICIPANTS))
-    for name, described_columns in described:
-        table = pa.Table.from_pylist(tables[name], schema=columns.schema(tuple(described_columns)))
-        stem = f"table-{name}_data"
-        pyarrow.csv.write_csv(table, directory / f"{stem}.csv", pyarrow.csv.WriteOptions(quoting_style="needed"))
-        pyarrow.parquet.write_table(table, directory / f"{stem}.parquet")
+    done, total = 0, _rows(database, protocol)
+
+    def advance(rows: int) -> None:
+        nonlocal done
+        done += rows
+        progress(done, total)
+
+    return {
+        name: table_files.write(directory / f"table-{name}_data", TABLES[name], read(database, protocol), advance)
+        for name, read in READERS.items()
+    }
+
+
+def _rows(database: DatabaseSession, protocol: Protocol) -> int:
+    """Returns how many rows there are to write, in all tables together."""
+    counted = select(func.count()).select_from(Participant)
+    mine = export_rows.exported(protocol)
+    queries = [
+        counted.where(Participant.protocol_id == protocol.id, ~Participant.preview),
+        counted.join(Exclusion, Exclusion.participant_id == Participant.id).where(mine),
+    ]
+    of_sessions = counted.join(Session, Session.participant_id == Participant.id).where(mine)
+    queries += [of_sessions.join(table, table.session_id == Session.id) for table in (Response, Visit, CheckResult)]
+    return sum(database.scalar(query) or 0 for query in queries)
+
+
+def _write_companions(database: DatabaseSession, protocol: Protocol, directory: Path) -> None:
+    files.write_json(directory / "dataset_description.json", _description(protocol))
+    files.write_text(directory / "README.md", _readme(protocol))
+    files.write_text(directory / "CHANGES.md", f"# Changes\n\nWritten by Percepsilon {app_version()}.\n")
+    files.write_text(directory / ".psychds-ignore", "".join(f"{pattern}\n" for pattern in IGNORED))
+    files.write_text(directory / "protocol.toml", protocol.source)
+    with files.atomic_path(directory / "audit.jsonl") as path, path.open("w", encoding="utf-8") as file:
+        file.writelines(_audit_lines(database, protocol))
 
 
 def _description(protocol: Protocol) -> dict[str, Any]:
@@ -175,25 +137,38 @@ def _description(protocol: Protocol) -> dict[str, Any]:
         "name": f"percepsilon-{settings.name}",
         "description": (
             "Answers to the question whether a picture was changed by an adversarial perturbation. "
-            f"Protocol SHA-256 {protocol.sha256}, stimulus set {protocol.set.name}, "
+            f"Task {settings.task}, protocol SHA-256 {protocol.sha256}, stimulus set {protocol.set.name}, "
             f"manifest SHA-256 {protocol.set.manifest_sha256}, written by Percepsilon {app_version()}."
         ),
-        "variableMeasured": columns.dictionary(TRIALS, PARTICIPANTS),
+        "variableMeasured": columns.dictionary(*TABLES.values()),
     }
 
 
-def _audit_lines(database: DatabaseSession, protocol: Protocol) -> Iterable[str]:
+def _readme(protocol: Protocol) -> str:
+    settings = detection.parse(protocol.source, protocol.name)
+    return (
+        f"# {settings.name}\n\n"
+        f"Data of a {settings.task} study of how visible adversarial perturbations are, in the layout of Psych-DS.\n\n"
+        "- `dataset_description.json`: every column with its meaning, type, unit and allowed values.\n"
+        "- `data/table-trials_data`: a row an answered trial. `position` is the order of showing.\n"
+        "- `data/table-participants_data`: a row a participant; who withdrew is there without data.\n"
+        "- `data/table-visits_data`: page loads of the task. `data/table-checks_data`: steps before it.\n"
+        "- `data/table-exclusions_data`: whom a researcher left out, and why; their trials are there all the same.\n"
+        "- `protocol.toml`: what was asked, byte for byte. `stimuli/`: what was shown, without the pictures.\n"
+        "- `audit.jsonl`: what happened when.\n\n"
+        "Each table is there as CSV and as Parquet. There is no platform id, address or browser name in these files.\n"
+    )
+
+
+def _audit_lines(database: DatabaseSession, protocol: Protocol) -> Iterator[str]:
     query = (
-        select(AuditEvent, Session.public_id)
+        select(AuditEvent.at, AuditEvent.event, AuditEvent.detail, Session.public_id)
         .join(Session, AuditEvent.session_id == Session.id)
         .join(Participant, Session.participant_id == Participant.id)
-        .where(Participant.protocol_id == protocol.id)
+        .where(export_rows.exported(protocol))
         .order_by(AuditEvent.id)
+        .execution_options(yield_per=export_rows.CHUNK_ROWS)
     )
-    for event, session_id in database.execute(query):
-        line = {"at": _moment(event.at), "event": event.event, "session_id": session_id, **event.detail}
+    for at, event, detail, session_id in database.execute(query):
+        line = {"at": export_rows.moment(at), "event": event, "session_id": session_id, **detail}
         yield json.dumps(line, allow_nan=False) + "\n"
-
-
-def _moment(value: datetime) -> str:
-    return value.astimezone(UTC).isoformat(timespec="milliseconds")
