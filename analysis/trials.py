@@ -20,10 +20,15 @@ TRIALS_FILE = "data/table-trials_data.csv"
 PARTICIPANTS_FILE = "data/table-participants_data.csv"
 TRIAL_COLUMNS = (
     "session_id", "participant_id", "protocol_hash", "task", "phase", "trial_index", "stimulus_id", "source_id", "run",
-    "region", "eps_asked", "eps_measured", "signal", "response", "correct", "rt_ms",
+    "region", "eps_asked", "eps_measured", "signal", "catch", "instructed", "response", "correct", "rt_ms",
 )  # fmt: skip
-PARTICIPANT_COLUMNS = ("participant_id", "session_id", "status", "robot")
-ALLOWED = {"task": ("yes-no",), "phase": ("practice", "main"), "response": ("yes", "no")}
+PARTICIPANT_COLUMNS = ("participant_id", "session_id", "status", "excluded", "robot")
+ALLOWED = {
+    "phase": ("practice", "warm-up", "main"),
+    "response": ("yes", "no"),
+    "catch": ("", "gross", "instructed"),
+    "instructed": ("", "yes", "no"),
+}
 TRUTH = {"true": True, "1": True, "false": False, "0": False}
 AGAIN = "export it again with flask --app study_app export DIR"
 
@@ -99,6 +104,7 @@ def read_export(directory: Path) -> Export:
     trials = _read_table(directory, TRIALS_FILE, TRIAL_COLUMNS)
     participants = _read_table(directory, PARTICIPANTS_FILE, PARTICIPANT_COLUMNS)
     trials = _checked_trials(trials)
+    participants = participants[participants["status"] != "withdrawn"].copy()  # rows without data
     participants["robot"] = _booleans(participants["robot"], PARTICIPANTS_FILE)
     _check_sessions(trials, participants)
     manifests = _check_stimuli(directory, trials)
@@ -140,6 +146,7 @@ def _read_table(directory: Path, name: str, columns: tuple[str, ...]) -> pd.Data
 
 
 def _checked_trials(trials: pd.DataFrame) -> pd.DataFrame:
+    _check_task(trials["task"])
     for column, allowed in ALLOWED.items():
         _refuse(~trials[column].isin(allowed), trials[column], f"expected one of {', '.join(allowed)}", column)
     for column in ("trial_index", "eps_asked", "eps_measured", "rt_ms"):
@@ -152,11 +159,27 @@ def _checked_trials(trials: pd.DataFrame) -> pd.DataFrame:
     return trials
 
 
+def _check_task(tasks: pd.Series[str]) -> None:
+    others = sorted(set(tasks) - {"yes-no"})
+    if others:
+        raise ExportError(
+            f"{TRIALS_FILE}: the report is made from yes-no studies, this one has the task {', '.join(others)}; "
+            "read its table of trials with a program of your own"
+        )
+
+
 def _check_agreement(trials: pd.DataFrame) -> None:
     signal = trials["eps_asked"] > 0
     _refuse(trials["signal"] != signal, trials["signal"], "expected signal to be true where eps_asked > 0", "signal")
     _refuse((trials["run"] != "") != signal, trials["run"], "expected a run where eps_asked > 0 and none at 0", "run")
-    right = (trials["response"] == "yes") == signal
+    told = trials["instructed"] != ""
+    _refuse(
+        told != (trials["catch"] == "instructed"),
+        trials["instructed"],
+        "expected an answer where catch is instructed, and only there",
+        "instructed",
+    )
+    right = ((trials["response"] == "yes") == signal).where(~told, trials["response"] == trials["instructed"])
     _refuse(
         trials["correct"] != right, trials["correct"], "expected correct to follow from response and signal", "correct"
     )
@@ -218,9 +241,13 @@ def _check_stimuli(directory: Path, trials: pd.DataFrame) -> list[str]:
 
 def _exclude(trials: pd.DataFrame, participants: pd.DataFrame) -> tuple[pd.DataFrame, tuple[Exclusion, ...]]:
     finished = participants.loc[participants["status"] == "finished", "session_id"]
+    left_out = participants.loc[participants["excluded"] != "", "session_id"]
     rules = {
-        "practice trials": trials["phase"] == "main",
+        "practice trials": trials["phase"] != "practice",
+        "warm-up trials": trials["phase"] != "warm-up",
+        "catch trials": trials["catch"] == "",
         "sessions that were not finished": trials["session_id"].isin(finished),
+        "participants whom the researcher left out": ~trials["session_id"].isin(left_out),
     }
     kept = pd.Series(True, index=trials.index)
     steps = []
@@ -240,8 +267,7 @@ def _exclude(trials: pd.DataFrame, participants: pd.DataFrame) -> tuple[pd.DataF
         kept &= passes
     if not kept.any():
         raise ExportError(
-            f"{TRIALS_FILE}: no trial is left after leaving out practice trials and sessions that were not finished; "
-            "let participants finish first"
+            f"{TRIALS_FILE}: no trial is left after leaving out {', '.join(rules)}; let participants finish first"
         )
     if not trials.loc[kept, "signal"].any():
         raise ExportError(f"{TRIALS_FILE}: no trial with a perturbed picture is left, so there is nothing to report")

@@ -8,10 +8,14 @@ from pathlib import Path
 
 from core import rng
 from core.manifest import SCHEMA_VERSION, SetRecord, Stimulus, seal
+from study_app.columns import TABLES
 
 EPS = (1, 2, 4, 8, 16, 32)
 LAWS = {"standard": (9.0, 1.3, 0.15), "pgd-at": (5.0, 1.2, 0.15), "sip-at": (3.0, 1.5, 0.15)}
 CRITERION, LAPSE, PICTURES = (0.7, 0.15), 0.02, 60
+TRIAL_COLUMNS, PARTICIPANT_COLUMNS = (
+    tuple(column.name for column in TABLES[name]) for name in ("trials", "participants")
+)
 
 OBSERVERS_TOML = """seed = 7
 criterion = { mean = 0.7, sd = 0.15 }
@@ -34,17 +38,6 @@ sigma = 60.0
 tau = 180.0
 distance_slope = 80.0
 """
-TRIAL_COLUMNS = (
-    "session_id", "participant_id", "protocol_hash", "app_version", "task", "phase", "block", "trial_index",
-    "stimulus_id", "source_id", "source_class", "run", "method", "attack", "region", "eps_asked",
-    "eps_measured", "sha256", "signal", "response", "correct", "rt_ms", "onset_ms", "frames_planned",
-    "frames_shown", "long_frames", "refresh_hz", "device_pixel_ratio", "css_px", "scale", "input_type",
-    "yes_side", "blur_count", "hidden_count", "attempt", "client_uuid", "received_at",
-)  # fmt: skip
-PARTICIPANT_COLUMNS = (
-    "participant_id", "session_id", "protocol_hash", "status", "locale", "consented_at", "started_at",
-    "finished_at", "practice_trials", "main_trials", "robot",
-)  # fmt: skip
 
 
 def write_export(
@@ -118,6 +111,7 @@ def _trial(generator, person, index, phase, run, eps, k, deviate, laws) -> dict:
     row |= {
         "session_id": f"s{person:03d}", "participant_id": f"p{person:03d}", "protocol_hash": "ab" * 32,
         "app_version": "0.1.0", "task": "yes-no", "phase": phase, "block": 0, "trial_index": index,
+        "position": index, "adaptive": "false",
         "stimulus_id": stimulus.stimulus_id,
         "source_id": stimulus.source_id, "source_class": stimulus.source_class, "run": run or "", "method": run or "",
         "attack": stimulus.attack or "", "region": "full", "eps_asked": eps, "eps_measured": eps,
@@ -133,7 +127,7 @@ def _participant(person: int, *, finished: bool) -> dict:
     row = dict.fromkeys(PARTICIPANT_COLUMNS, "")
     row |= {
         "participant_id": f"p{person:03d}", "session_id": f"s{person:03d}", "protocol_hash": "ab" * 32,
-        "status": "finished" if finished else "started", "locale": "en", "practice_trials": 2, "main_trials": 40,
+        "status": "finished" if finished else "started", "language": "en", "practice_trials": 2, "main_trials": 40,
         "robot": "true",
     }  # fmt: skip
     return row

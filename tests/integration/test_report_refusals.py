@@ -100,7 +100,12 @@ def test_a_missing_export_is_named(tmp_path):
     ("change", "message"),
     [
         (changed(response="maybe"), "column 'response': expected one of yes, no, got 'maybe'"),
-        (changed(task="2afc"), "column 'task': expected one of yes-no"),
+        (changed(task="2afc"), "the report is made from yes-no studies, this one has the task 2afc; read its table"),
+        (changed(phase="pause"), "column 'phase': expected one of practice, warm-up, main, got 'pause'"),
+        (
+            changed(catch="instructed"),
+            "column 'instructed': expected an answer where catch is instructed, and only there",
+        ),
         (changed(rt_ms="-5"), "column 'rt_ms': expected a number, 0 or more, got '-5'"),
         (changed(eps_asked="much"), "column 'eps_asked': expected a number, 0 or more, got 'much'"),
         (changed(signal="perhaps"), "column 'signal': expected true or false, got 'perhaps'"),
