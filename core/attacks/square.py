@@ -8,6 +8,7 @@ picture's own at every element. In full-picture budgets that is the published at
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +20,7 @@ from core.errors import ConfigError
 from core.tensors import Images, PerPicture
 
 _HALVED_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10,000 queries; rescaled to as many as there are
+_DRAWN_AT_ONCE = 32  # queries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,18 +56,18 @@ def square(front: Front, settings: Square, generator: torch.Generator) -> Images
     if front.budget.norm != "linf":
         raise ConfigError(f"square: expected a budget of norm 'linf', got {front.budget.norm!r}; leave it out there")
     box = _Box.around(front)
-    signs = _signs((*front.x.shape[:2], 1, front.x.shape[3]), front.x, generator)
     lowest, highest = (front.budget.project(front.x, front.x + sign * front.budget.eps) for sign in (-1, 1))
-    now = torch.where(signs > 0, highest, lowest)
+    now = torch.where(_signs((*front.x.shape[:2], 1, front.x.shape[3]), generator), highest, lowest)
     gap = _gap(front, now)
     for query in range(1, settings.queries):
         if (kept := front.leaving(query)) is not None:
             now, gap, lowest, highest, box = now[kept], gap[kept], lowest[kept], highest[kept], box.of(kept)
             if front.empty:
                 break
-        inside = box.square(settings.share * _share_after(query, settings.queries), generator)
-        signs = _signs((*front.x.shape[:2], 1, 1), front.x, generator)
-        candidate = torch.where(inside, torch.where(signs > 0, highest, lowest), now)
+        if kept is not None or query % _DRAWN_AT_ONCE == 1:
+            draws = iter(box.draw(_shares(settings, query), front.x.shape[1], generator))
+        inside, up = next(draws)
+        candidate = torch.where(inside, torch.where(up, highest, lowest), now)
         value = _gap(front, candidate)
         closer = value < gap
         now, gap = torch.where(closer[:, None, None, None], candidate, now), torch.where(closer, value, gap)
@@ -98,15 +100,21 @@ class _Box:
         names = ("top", "left", "height", "width", "pixels")
         return dataclasses.replace(self, **{name: getattr(self, name)[kept] for name in names})
 
-    def square(self, share: float, generator: torch.Generator) -> Tensor:
-        """Returns where a random square of ``share`` of the changeable pixels lies in each picture; [B, 1, H, W]."""
-        side = (share * self.pixels).sqrt().round().clamp(min=1).minimum(torch.minimum(self.height, self.width))
-        drawn = torch.rand((2, len(side)), generator=generator, device=side.device)
-        first_row = self.top + (drawn[0] * (self.height - side + 1)).floor()
-        first_column = self.left + (drawn[1] * (self.width - side + 1)).floor()
-        return (_between(self.rows, first_row, side)[:, :, None] & _between(self.columns, first_column, side)[:, None])[
-            :, None
-        ]
+    def draw(
+        self, shares: Sequence[float], channels: int, generator: torch.Generator
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields for each of ``shares`` of the changeable pixels a random square of that area in each picture.
+
+        That is where it lies, [B, 1, H, W], and which channels it raises, [B, C, 1, 1]. All are drawn at once.
+        """
+        area = torch.tensor(shares, device=self.pixels.device)[:, None] * self.pixels
+        side = area.sqrt().round().clamp(min=1).minimum(torch.minimum(self.height, self.width))
+        drawn = torch.rand((2, *side.shape), generator=generator, device=side.device)
+        tall = _between(self.rows, self.top + (drawn[0] * (self.height - side + 1)).floor(), side)
+        wide = _between(self.columns, self.left + (drawn[1] * (self.width - side + 1)).floor(), side)
+        raised = _signs((*side.shape, channels, 1, 1), generator)
+        for rows, columns, up in zip(tall, wide, raised, strict=True):
+            yield rows[:, None, :, None] & columns[:, None, None, :], up
 
 
 def _extent(hit: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
@@ -118,7 +126,7 @@ def _extent(hit: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _between(places: Tensor, first: Tensor, length: Tensor) -> Tensor:
-    return (places >= first[:, None]) & (places < (first + length)[:, None])
+    return (places >= first[..., None]) & (places < (first + length)[..., None])
 
 
 def _gap(front: Front, point: Images) -> PerPicture:
@@ -131,9 +139,14 @@ def _gap(front: Front, point: Images) -> PerPicture:
     return front.ahead
 
 
-def _signs(shape: tuple[int, ...], like: Images, generator: torch.Generator) -> Tensor:
-    drawn = torch.randint(0, 2, shape, generator=generator, device=like.device)
-    return (2 * drawn - 1).to(like.dtype)
+def _signs(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    return torch.randint(0, 2, shape, generator=generator, device=generator.device, dtype=torch.uint8).bool()
+
+
+def _shares(settings: Square, query: int) -> list[float]:
+    """Returns the share of the changeable pixels of squares from ``query`` on, until they are drawn again."""
+    last = query + _DRAWN_AT_ONCE - (query - 1) % _DRAWN_AT_ONCE
+    return [settings.share * _share_after(number, settings.queries) for number in range(query, last)]
 
 
 def _share_after(query: int, queries: int) -> float:

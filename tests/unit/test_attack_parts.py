@@ -224,8 +224,7 @@ def test_squares_lie_inside_the_box_around_what_may_change_and_reach_all_of_it()
     eps[1, :, 11, 9] = 0.1
     box = _Box.around(Front(torch.nn.Identity(), x, torch.zeros(2, dtype=torch.int64), Budget("linf", eps)))
     source, hit = generator("cpu", 1), torch.zeros(2, 1, 12, 10, dtype=torch.bool)
-    for _ in range(400):
-        square = box.square(0.1, source)
+    for square, _ in box.draw([0.1] * 400, 3, source):
         assert square.flatten(1).sum(1).tolist() == [4, 1]  # sides: round √(0.1 · 30) = 2, and 1
         hit |= square
     assert torch.equal(hit, eps > 0)
