@@ -1,14 +1,18 @@
 """Engine, sessions and migrations of the study's database: SQLite or PostgreSQL.
 
 SQLite keeps what it acknowledged through a power cut (WAL with ``synchronous=FULL``) and takes its write lock at the
-beginning of a transaction (``BEGIN IMMEDIATE``), because a lock that is upgraded later fails at once under load.
+beginning of a transaction (``BEGIN IMMEDIATE``), because a lock that is upgraded later fails at once under load; who
+writes next is settled before that, in fair turns (``study_app.turns``). On PostgreSQL no statement, no wait for a lock
+and no forgotten transaction lasts for ever. Connections are not shared with a child process.
 """
 
 from __future__ import annotations
 
+import os
+import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cached_property
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +25,16 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.orm import Session
 
 from core.errors import StudyError
+from study_app.turns import Turns
 
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 BUSY_TIMEOUT_MS = 30_000
+POOL = {"pool_size": 8, "max_overflow": 8, "pool_timeout": 10, "pool_pre_ping": True}
+POSTGRES_OPTIONS = {
+    "statement_timeout": 30_000,
+    "lock_timeout": 10_000,
+    "idle_in_transaction_session_timeout": 60_000,
+}  # ms; options in the URL come in their place
 _WRITES = "percepsilon_writes"
 
 
@@ -36,6 +47,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        _open_after_fork().add(self)
 
     @cached_property
     def engine(self) -> Engine:
@@ -47,7 +59,20 @@ class Database:
         url = parse_url(self.url)
         if url.get_backend_name() == "sqlite":
             return _sqlite_engine(url)
-        return create_engine(url, pool_size=8, max_overflow=8, pool_pre_ping=True)
+        return _postgres_engine(url)
+
+    @cached_property
+    def _turns(self) -> Turns | None:
+        url = parse_url(self.url)
+        if url.get_backend_name() != "sqlite":
+            return None
+        return Turns(Path(f"{url.database}-turns"), patience_s=BUSY_TIMEOUT_MS / 1000)
+
+    def forget_connections(self) -> None:
+        """Leaves the connections to the process that opened them; this one opens its own."""
+        if "engine" in self.__dict__:
+            self.engine.dispose(close=False)
+        self.__dict__.pop("_turns", None)
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -59,7 +84,8 @@ class Database:
     def writing(self) -> Iterator[Session]:
         """Yields a session whose transaction is committed at the end of the block, or rolled back on an error."""
         writer = self.engine.execution_options(**{_WRITES: True})
-        with Session(writer, expire_on_commit=False) as session, session.begin():
+        turn: AbstractContextManager[None] = self._turns.taken() if self._turns else nullcontext()
+        with turn, Session(writer, expire_on_commit=False) as session, session.begin():
             yield session
 
     def migrate(self, revision: str = "head", *, down: bool = False) -> None:
@@ -67,6 +93,7 @@ class Database:
         self._make_directory()
         move = command.downgrade if down else command.upgrade
         with self._connection() as connection, _unreferenced(connection), connection.begin():
+            _without_limits(connection)
             move(alembic_config(connection), revision)
             _check_references(connection)
 
@@ -145,6 +172,25 @@ def _sqlite_engine(url: URL) -> Engine:
     return engine
 
 
+def _postgres_engine(url: URL) -> Engine:
+    options = " ".join(f"-c {name}={value}" for name, value in POSTGRES_OPTIONS.items())
+    ours = {"options": options, "connect_timeout": 10, "application_name": "percepsilon"}
+    return create_engine(url, connect_args={name: ours[name] for name in ours if name not in url.query}, **POOL)
+
+
+@cache
+def _open_after_fork() -> weakref.WeakSet[Database]:
+    """Returns the databases of this process; each forgets its connections in a child process."""
+    known: weakref.WeakSet[Database] = weakref.WeakSet()
+
+    def forget() -> None:
+        for database in known:
+            database.forget_connections()
+
+    os.register_at_fork(after_in_child=forget)
+    return known
+
+
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # we begin transactions ourselves
     for pragma in (
@@ -169,6 +215,13 @@ def _unreferenced(connection: Connection) -> Iterator[None]:
         yield
     finally:
         driver.execute("PRAGMA foreign_keys=ON")
+
+
+def _without_limits(connection: Connection) -> None:
+    """A migration takes as long as it takes."""
+    if connection.dialect.name == "postgresql":
+        for name in POSTGRES_OPTIONS:
+            connection.exec_driver_sql(f"SET LOCAL {name} = 0")
 
 
 def _check_references(connection: Connection) -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Flask, Response, jsonify, make_response, request
-from werkzeug.exceptions import HTTPException
+from flask import Flask, Response, current_app, jsonify, make_response, request
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from werkzeug.exceptions import HTTPException, ServiceUnavailable
+
+from study_app.turns import BusyError
 
 
 class Refusal(Exception):  # noqa: N818  (not an error of ours: an answer to the client)
@@ -30,9 +34,20 @@ def register(app: Flask) -> None:
     """Makes the app answer refusals, and HTTP errors under ``/api/``, in this shape."""
     app.register_error_handler(Refusal, Refusal.response)
     app.register_error_handler(HTTPException, _http_error)
+    for kind in (OperationalError, PoolTimeoutError, BusyError):
+        app.register_error_handler(kind, _out_of_reach)
 
 
 def _http_error(error: HTTPException) -> Response | HTTPException:
     if not request.path.startswith("/api/"):
         return error
     return Refusal(error.code or 500, error.name.lower(), error.description or error.name).response()
+
+
+def _out_of_reach(error: Exception) -> Response:
+    """The database is busy, restarting or full: the client keeps what it has and sends it again."""
+    current_app.logger.error("the database could not do what a request needed", exc_info=error)
+    unavailable = ServiceUnavailable("the study's database is out of reach for now; try again")
+    response = make_response(current_app.handle_user_exception(unavailable))
+    response.headers["Retry-After"] = "1"
+    return response
