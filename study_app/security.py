@@ -1,5 +1,7 @@
 """Who may do what: cookies, the tokens that forged requests lack, and the headers of every answer.
 
+docs/security.md says which requirements these meet, and which tests hold them.
+
 A token is a random text in a cookie that no script can read; the database holds its hash. From it a page gets a second
 token by HMAC, which comes back in the form field ``csrf`` or the header ``X-CSRF-Token`` of every request that changes
 something; another site can make a browser send the cookie, and cannot know the second token.
@@ -13,8 +15,10 @@ import secrets
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, g, request
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from study_app.refusals import Refusal
+from study_app.state import settings
 
 TOKEN_BYTES = 24  # 192 random bits
 SESSION, VISITOR, STAFF = "percepsilon_session", "percepsilon_visitor", "percepsilon_staff"
@@ -29,17 +33,28 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "X-Frame-Options": "DENY",
 }
+HSTS = "max-age=31536000"  # a year; sent over HTTPS alone
 CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 
 
 def register(app: Flask) -> None:
     """Puts the checks before and the headers after every request, and ``csrf_token()`` into templates."""
     app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
+    trust_proxies(app)
     app.before_request(refuse_forged)
     app.after_request(add_headers)
     app.after_request(give_visitor_cookie)
     app.jinja_env.globals["csrf_token"] = page_token
+
+
+def trust_proxies(app: Flask) -> None:
+    """Believes the scheme and the address that the proxies in front state, as many as the settings say; else none."""
+    with app.app_context():
+        proxies = settings().trusted_proxies
+    if proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies)  # type: ignore[method-assign]
 
 
 def new_token() -> str:
@@ -69,10 +84,22 @@ def cookie_name(name: str) -> str:
 
 def visitor_token() -> str:
     """Returns the token of this browser, whoever it is; made at its first request."""
-    found = cookie(VISITOR) or g.get("new_visitor")
-    if not found:
-        found = g.new_visitor = new_token()
-    return found
+    return g.get("new_visitor") or cookie(VISITOR) or renew_visitor()
+
+
+def renew_visitor() -> str:
+    """Returns a new token of this browser, as if it had never been here; the cookie comes with the answer."""
+    token: str = g.setdefault("new_visitor", new_token())
+    return token
+
+
+def session_token(visitor: str) -> str:
+    """Returns the token of the session that a browser begins.
+
+    It follows from the browser's own token, so that consent which is sent twice, or whose answer is lost, ends in one
+    session with one cookie.
+    """
+    return hmac.new(visitor.encode(), b"session", hashlib.sha256).hexdigest()
 
 
 def page_token() -> str:
@@ -102,6 +129,8 @@ def add_headers(response: Response) -> Response:
     """Returns the response with the security headers; answers are not stored unless they say otherwise."""
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
+    if request.is_secure:
+        response.headers.setdefault("Strict-Transport-Security", HSTS)
     if request.endpoint != "static":
         response.headers.setdefault("Cache-Control", "no-store")
     return response
@@ -125,3 +154,8 @@ def set_cookie(response: Response, name: str, token: str, *, days: int) -> None:
         secure=request.is_secure,
         path="/",
     )
+
+
+def drop_cookie(response: Response, name: str) -> None:
+    """Takes a token from the browser."""
+    response.delete_cookie(cookie_name(name), httponly=True, samesite="Lax", secure=request.is_secure, path="/")

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from core.errors import ConfigError
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -20,19 +22,43 @@ class Settings:
         database_url: ``sqlite:///PATH`` or ``postgresql://USER@HOST/NAME``.
         instance: directory for what the server keeps beside the code; made when it is first needed.
         session_days: how long a participant's cookie lives.
+        trusted_proxies: how many proxies stand in front and state the client's scheme and address in
+            ``X-Forwarded-Proto`` and ``X-Forwarded-For``; 0: none, and these headers are not believed.
+        consents_per_minute: more than these are turned away for a while, whoever sends them; 0: without limit.
     """
 
     database_url: str
     instance: Path
     session_days: int = 30
+    trusted_proxies: int = 0
+    consents_per_minute: int = 600
 
 
 def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
-    """Returns the settings of ``DATABASE_URL``; without it, SQLite in ``instance/percepsilon.sqlite``."""
+    """Returns the settings in the environment.
+
+    ``DATABASE_URL`` (without it, SQLite in ``instance/percepsilon.sqlite``), ``PERCEPSILON_PROXIES`` and
+    ``PERCEPSILON_CONSENTS_PER_MINUTE``.
+
+    Raises:
+        ConfigError: a number is expected and something else came.
+    """
     values = os.environ if environment is None else environment
     instance = ROOT / "instance"
     url = values.get("DATABASE_URL") or f"sqlite:///{instance / 'percepsilon.sqlite'}"
-    return Settings(database_url=url, instance=instance)
+    return Settings(
+        database_url=url,
+        instance=instance,
+        trusted_proxies=_number(values, "PERCEPSILON_PROXIES", Settings.trusted_proxies),
+        consents_per_minute=_number(values, "PERCEPSILON_CONSENTS_PER_MINUTE", Settings.consents_per_minute),
+    )
+
+
+def _number(values: Mapping[str, str], name: str, default: int) -> int:
+    text = values.get(name) or str(default)
+    if not text.isdecimal():
+        raise ConfigError(f"{name}: expected a whole number of at least 0, got {text!r}")
+    return int(text)
 
 
 @cache
