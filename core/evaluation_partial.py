@@ -6,14 +6,15 @@ import hashlib
 import logging
 import shutil
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import safetensors.torch
 import torch
 from torch import Tensor
 
-from core.errors import RunError
+from core.errors import ConfigError, DataError, RunError
 
 _log = logging.getLogger(__name__)
 _TABLES = """
@@ -92,6 +93,25 @@ class Partial:
             with database:
                 database.execute("INSERT INTO identity VALUES (?)", (identity,))
         return database
+
+
+@contextmanager
+def until_written(partials: Sequence[Partial]) -> Iterator[None]:
+    """Forgets all of ``partials`` when the cards are written, and when the evaluation is refused.
+
+    What is refused would be refused again. Kept is what a kill, a full disk or a mistake of ours breaks off.
+    """
+    try:
+        yield
+    except (ConfigError, DataError, RunError):
+        _delete(partials)
+        raise
+    _delete(partials)
+
+
+def _delete(partials: Sequence[Partial]) -> None:
+    for partial in partials:
+        partial.delete()
 
 
 def _bytes(tensors: Mapping[str, Tensor]) -> bytes:

@@ -36,7 +36,7 @@ from core.evaluation_card import Column, columns
 from core.evaluation_conditions import CLEAN, EOT, Condition, transferred, white_box
 from core.evaluation_maps import RegionMaps
 from core.evaluation_minimal import Least
-from core.evaluation_partial import Partial
+from core.evaluation_partial import Partial, until_written
 from core.evaluation_settings import EvaluationSettings
 from core.evaluation_subjects import Subject
 from core.runs import Evaluation, Finding, RunRecord
@@ -162,7 +162,8 @@ def check_alike(opened: Sequence[Opened]) -> None:
 def evaluate(opened: Sequence[Opened], *, transfer: bool = False) -> list[Evaluated]:
     """Evaluates runs against attacks on themselves and writes their cards and outcomes.
 
-    Finished units of all runs are kept until the last card is written, so that the same command goes on after a kill.
+    Finished units of all runs are kept until the last card is written, so that the same command goes on after a kill;
+    of an evaluation that is refused nothing is kept.
 
     Args:
         opened: the runs.
@@ -171,15 +172,14 @@ def evaluate(opened: Sequence[Opened], *, transfer: bool = False) -> list[Evalua
     measured = {run.name: Measured() for run in opened}
     partials = [_partial(run, opened if transfer else [run]) for run in opened]
     written = []
-    for run, kept in zip(opened, partials, strict=True):
-        others = [other.subject for other in opened if transfer and other is not run]
-        started = time.monotonic()
-        _collect(run, [run.subject], others, measured, kept)
-        measured[run.name].seconds = time.monotonic() - started
-        written += [] if transfer else [_written(run, measured.pop(run.name))]
-    written += [_written(run, measured[run.name]) for run in opened if transfer]
-    for kept in partials:
-        kept.delete()
+    with until_written(partials):
+        for run, kept in zip(opened, partials, strict=True):
+            others = [other.subject for other in opened if transfer and other is not run]
+            started = time.monotonic()
+            _collect(run, [run.subject], others, measured, kept)
+            measured[run.name].seconds = time.monotonic() - started
+            written += [] if transfer else [_written(run, measured.pop(run.name))]
+        written += [_written(run, measured[run.name]) for run in opened if transfer]
     return written
 
 

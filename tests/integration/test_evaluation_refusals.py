@@ -90,13 +90,18 @@ def test_impossible_requests_leave_nothing(trained, tmp_path, words, error, mess
     assert sorted(path.name for path in run.iterdir()) == before
 
 
-def test_a_run_whose_answers_are_no_numbers_is_refused(trained, tmp_path):
-    run = copied(trained["standard"], tmp_path)
+@pytest.mark.parametrize("words", [[], ["--transfer"]])
+def test_a_run_whose_answers_are_no_numbers_is_refused_and_nothing_of_it_stays(trained, tmp_path, words):
+    sound, run = copied(trained["pgd-at"], tmp_path), copied(trained["standard"], tmp_path)
     tensors = safetensors.torch.load_file(run / "weights.safetensors")
     tensors["head.bias"][0] = torch.nan
     safetensors.torch.save_file(tensors, run / "weights.safetensors")
+    before = [sorted(path.name for path in one.iterdir()) for one in (sound, run)]
     with pytest.raises(DataError, match="expected finite logits, got NaN or infinity for 45 of 45 pictures"):
-        evaluate.main([str(run), *QUICK])
+        evaluate.main([str(sound), str(run), *QUICK, *words])
+    finished = [] if words else ["evaluation.json", "outcomes.parquet"]
+    assert sorted(path.name for path in sound.iterdir()) == sorted([*before[0], *finished])
+    assert sorted(path.name for path in run.iterdir()) == before[1]
 
 
 def test_runs_that_files_could_not_tell_apart_are_refused(trained, tmp_path):
