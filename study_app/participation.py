@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session as DatabaseSession
 from sqlalchemy.orm import contains_eager
 
 from core.errors import StudyError
-from study_app import detection, registration, scheduling, security
+from study_app import detection, places, planning, registration, scheduling, security
 from study_app.detection import DetectionProtocol
 from study_app.models import AuditEvent, Participant, PlannedTrial, Protocol, Response, Session
 from study_app.settings import app_version
@@ -25,7 +25,6 @@ _FOUND = (
     .where(Session.token_sha256 == bindparam("token_sha256"))
 )  # one statement, made once: every request of a participant begins with it
 _LOCKED = _FOUND.with_for_update(of=Session)
-POSITION_STEP = 1000  # room for trials that are put in between two others later
 CODE_LETTERS = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"  # none that are taken for one another
 
 
@@ -37,10 +36,14 @@ class Enrolment:
     token: str
 
 
-def enrol(database: DatabaseSession, *, locale: str, robot: bool) -> Enrolment:
+def enrol(database: DatabaseSession, *, locale: str, robot: bool, preview: bool = False) -> Enrolment:
     """Adds a participant who consented, with a session and its whole plan; freezes the protocol if it is the first.
 
+    A preview takes no place and freezes nothing; it may begin while the study is paused.
+
     Raises:
+        StudyFull: every place is held by somebody.
+        StudyClosed: the study is paused or closed.
         StudyError: no protocol is registered.
     """
     protocol = registration.current_protocol(database, lock=True)
@@ -48,21 +51,32 @@ def enrol(database: DatabaseSession, *, locale: str, robot: bool) -> Enrolment:
         raise StudyError(
             "no protocol is registered; do it with: flask --app study_app register-protocol FILE --set NAME"
         )
-    now, token = datetime.now(UTC), security.new_token()
-    protocol.frozen_at = protocol.frozen_at or now
-    settings = detection.parse(protocol.source, protocol.name)
-    number = registration.participants_of(database, protocol.id)
+    now, number = datetime.now(UTC), registration.participants_of(database, protocol.id)
+    if preview:
+        place, slice_number = None, places.PREVIEW_PLACES + number
+    else:
+        places.refuse_unless_open(protocol)
+        place = slice_number = places.take(database, protocol, detection.parse(protocol.source, protocol.name), now)
+        protocol.frozen_at = protocol.frozen_at or now
+    material = planning.material(database, protocol)
     participant = Participant(
         public_id=f"p-{secrets.token_hex(8)}",
         protocol=protocol,
         number=number,
-        place=number,
-        yes_side=scheduling.yes_side(settings.seed, number),
+        place=place,
+        yes_side=scheduling.yes_side(material.settings.seed, slice_number),
         locale=locale,
         robot=robot,
-        preview=False,
+        preview=preview,
         consented_at=now,
     )
+    return _begin(database, participant, planning.planned(material, slice_number), now)
+
+
+def _begin(
+    database: DatabaseSession, participant: Participant, trials: list[PlannedTrial], now: datetime
+) -> Enrolment:
+    token = security.new_token()
     session = Session(
         public_id=f"s-{secrets.token_hex(8)}",
         participant=participant,
@@ -70,31 +84,11 @@ def enrol(database: DatabaseSession, *, locale: str, robot: bool) -> Enrolment:
         app_version=app_version(),
         started_at=now,
         last_seen_at=now,
-        trials=_planned(database, protocol, settings, number),
+        trials=trials,
     )
     database.add(session)
-    audit(database, "consent", session, robot=robot, protocol=protocol.sha256)
+    audit(database, "consent", session, robot=participant.robot, protocol=participant.protocol.sha256)
     return Enrolment(session, token)
-
-
-def _planned(
-    database: DatabaseSession, protocol: Protocol, settings: DetectionProtocol, number: int
-) -> list[PlannedTrial]:
-    rows = registration.usable(database, protocol.set_id, settings.region, settings.attack)
-    design = registration.make_design(settings, rows)
-    return [
-        PlannedTrial(
-            trial_index=index,
-            position=index * POSITION_STEP,
-            placed=True,
-            phase=trial.phase,
-            block=trial.block,
-            stimulus_id=rows[trial.source_id, trial.cell],
-            signal=trial.cell is not None,
-            token=security.new_token(),
-        )
-        for index, trial in enumerate(scheduling.plan(design, number))
-    ]
 
 
 def find_session(database: DatabaseSession, token: str | None, *, lock: bool = False) -> Session | None:
@@ -145,6 +139,13 @@ def finish(database: DatabaseSession, session: Session) -> str:
         session.finished_at = datetime.now(UTC)
         audit(database, "finish", session)
     return session.completion_code
+
+
+def end(database: DatabaseSession, session: Session, reason: str, **detail: Any) -> None:
+    """Ends a session that is not finished, for one of the reasons of ``Session.end_reason``; its place becomes free."""
+    session.ended_at, session.end_reason = datetime.now(UTC), reason
+    session.participant.place = None
+    audit(database, reason, session, **detail)
 
 
 def audit(database: DatabaseSession, event: str, session: Session | None, **detail: Any) -> None:
