@@ -14,7 +14,7 @@ from sqlalchemy.orm import contains_eager
 from core.errors import StudyError
 from study_app import detection, places, planning, registration, scheduling, security
 from study_app.detection import DetectionProtocol
-from study_app.models import AuditEvent, Participant, PlannedTrial, Protocol, Response, Session
+from study_app.models import AuditEvent, Participant, PlannedTrial, Response, Session
 from study_app.settings import app_version
 
 _FOUND = (
@@ -73,9 +73,7 @@ def enrol(database: DatabaseSession, *, locale: str, robot: bool, preview: bool 
     return _begin(database, participant, planning.planned(material, slice_number), now)
 
 
-def _begin(
-    database: DatabaseSession, participant: Participant, trials: list[PlannedTrial], now: datetime
-) -> Enrolment:
+def _begin(database: DatabaseSession, participant: Participant, trials: list[PlannedTrial], now: datetime) -> Enrolment:
     token = security.new_token()
     session = Session(
         public_id=f"s-{secrets.token_hex(8)}",

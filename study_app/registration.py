@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -157,16 +158,31 @@ def make_design(protocol: DetectionProtocol, rows: dict[tuple[str, Cell | None],
     """Returns the design of a protocol on a set's rows; its sources are those that have every picture asked for.
 
     Raises:
-        StudyError: too few such sources, or a source model or ε that the set does not have.
+        StudyError: too few such sources, or a source model or ε that the set does not have; all problems at once.
     """
     cells = {cell for _, cell in rows if cell is not None}
-    runs = _chosen("runs", protocol.runs, {cell.run for cell in cells})
-    levels = _chosen("eps", protocol.eps, {cell.eps for cell in cells})
-    strong = _chosen("practice.eps", (protocol.practice.eps,), {cell.eps for cell in cells})
+    known_runs, known_levels = {cell.run for cell in cells}, {cell.eps for cell in cells}
+    problems = [
+        *_unknown("runs", protocol.runs, known_runs),
+        *_unknown("eps", protocol.eps, known_levels),
+        *(problem for key, eps in _strong(protocol).items() for problem in _unknown(key, (eps,), known_levels)),
+    ]
+    runs, levels = _chosen(protocol.runs, known_runs), _chosen(protocol.eps, known_levels)
+    strong = known_levels & set(_strong(protocol).values())
     needed = [None, *(Cell(run, eps) for run in runs for eps in {*levels, *strong})]
-    sources = sorted({source for source, _ in rows})
+    sources = [source for source in sorted({source for source, _ in rows}) if all((source, c) in rows for c in needed)]
+    try:
+        design = _design(protocol, sources, runs, levels)
+    except StudyError as error:
+        raise StudyError("\n".join((*problems, str(error)))) from None
+    if problems:
+        raise StudyError("\n".join(problems))
+    return design
+
+
+def _design(protocol: DetectionProtocol, sources: list[str], runs: tuple[str, ...], levels: tuple[int, ...]) -> Design:
     return Design(
-        sources=[source for source in sources if all((source, cell) in rows for cell in needed)],
+        sources=sources,
         runs=runs,
         eps=levels,
         trials=protocol.main.trials,
@@ -175,16 +191,33 @@ def make_design(protocol: DetectionProtocol, rows: dict[tuple[str, Cell | None],
         practice_trials=protocol.practice.trials,
         practice_eps=protocol.practice.eps,
         seed=protocol.seed,
+        task=protocol.task,
+        gross=protocol.catch.gross,
+        instructed=protocol.catch.instructed,
+        catch_eps=protocol.catch.eps,
+        catch_after=protocol.catch.after,
+        warm_up_trials=protocol.pause.warm_up_trials,
     )
 
 
-def _chosen(key: str, asked: tuple[Value, ...], known: set[Value]) -> tuple[Value, ...]:
+def _strong(protocol: DetectionProtocol) -> dict[str, int]:
+    """Returns the levels outside the main trials that a protocol asks for, by their key."""
+    found = {}
+    if protocol.practice.trials or protocol.pause.warm_up_trials:
+        found["practice.eps"] = protocol.practice.eps
+    if protocol.catch.gross:
+        found["catch.eps"] = protocol.catch.eps
+    return found
+
+
+def _unknown(key: str, asked: tuple[Value, ...], known: set[Value]) -> Iterator[str]:
     for value in asked:
         if value not in known:
-            raise StudyError(
-                f"protocol: {key}: expected some of {sorted(known)} (the stimulus set has these), got {value!r}"
-            )
-    return tuple(asked) or tuple(sorted(known))
+            yield f"protocol: {key}: expected some of {sorted(known)} (the stimulus set has these), got {value!r}"
+
+
+def _chosen(asked: tuple[Value, ...], known: set[Value]) -> tuple[Value, ...]:
+    return tuple(value for value in asked if value in known) or tuple(sorted(known))
 
 
 def participants_of(session: Session, protocol_id: int) -> int:

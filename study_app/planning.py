@@ -1,0 +1,71 @@
+"""The plan of a session as rows of the database: what the pure functions of ``scheduling`` say, with opaque tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session as DatabaseSession
+
+from study_app import detection, registration, scheduling, security
+from study_app.detection import DetectionProtocol
+from study_app.models import PlannedTrial, Protocol
+from study_app.scheduling import Cell, Design, Placement
+
+POSITION_STEP = 100_000  # room for trials that are put in between two others later
+REPLACED_STEP = 100  # from a trial to the one that stands in for it; the room between is for warm-up trials
+
+
+@dataclass(frozen=True)
+class Material:
+    """What plans are made from: the protocol, its design, and the set's row of each (source, cell)."""
+
+    settings: DetectionProtocol
+    design: Design
+    rows: dict[tuple[str, Cell | None], int]
+
+
+def material(database: DatabaseSession, protocol: Protocol) -> Material:
+    """Returns the material of a registered protocol."""
+    settings = detection.parse(protocol.source, protocol.name)
+    rows = registration.usable(database, protocol.set_id, settings.region, settings.attack)
+    return Material(settings, registration.make_design(settings, rows), rows)
+
+
+def planned(of: Material, place: int) -> list[PlannedTrial]:
+    """Returns the whole plan of the participant at this place."""
+    return [
+        planned_trial(of, trial, index, index * POSITION_STEP)
+        for index, trial in enumerate(scheduling.plan(of.design, place))
+    ]
+
+
+def planned_trial(of: Material, trial: Placement, index: int, position: int) -> PlannedTrial:
+    """Returns one planned trial with new tokens; an adaptive one is not placed yet and has its ε provisionally."""
+    paired = of.design.two_pictures
+    return PlannedTrial(
+        trial_index=index,
+        position=position,
+        phase=trial.phase,
+        block=trial.block,
+        stimulus_id=of.rows[trial.source_id, trial.cell],
+        signal=trial.cell is not None,
+        token=security.new_token(),
+        pair_stimulus_id=of.rows[trial.source_id, None] if paired else None,
+        pair_token=security.new_token() if paired else None,
+        target_side=trial.side,
+        catch=trial.catch,
+        instructed=trial.instructed,
+        placed=not is_adaptive(of.settings, trial),
+    )
+
+
+def is_adaptive(settings: DetectionProtocol, trial: Placement) -> bool:
+    """Returns whether the ε of a trial is chosen from the answers before it."""
+    perturbed = trial.phase == "main" and trial.catch is None and trial.cell is not None
+    return perturbed and settings.adaptive.method != "none"
+
+
+def next_index(trials: Iterable[PlannedTrial]) -> int:
+    """Returns the index of a trial that is put in later."""
+    return 1 + max(trial.trial_index for trial in trials)
