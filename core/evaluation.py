@@ -12,10 +12,9 @@ from core import attacks, rng
 from core.attacks import autoattack
 from core.attacks.autoattack import Ensemble
 from core.attacks.budget import Budget
-from core.attacks.front import check_answers
+from core.attacks.front import answers, check_answers
 from core.attacks.losses import margin
 from core.attacks.pgd import RelativePgd, pgd
-from core.attacks.singles import answers
 from core.devices import autocast
 from core.errors import DataError
 from core.evaluation_conditions import Condition

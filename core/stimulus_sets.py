@@ -14,10 +14,9 @@ from torch import Tensor
 
 from core import attacks, files, pictures, rng
 from core.attacks.budget import Budget
-from core.attacks.front import check_answers
+from core.attacks.front import answers, check_answers
 from core.attacks.minimal import on_lattice
 from core.attacks.pgd import RelativePgd, pgd
-from core.attacks.singles import answers
 from core.datasets.split import Split
 from core.evaluation import judge
 from core.manifest import Stimulus, map_name, png_name, stimulus_id

@@ -18,9 +18,9 @@ from core.attacks import singles
 from core.attacks.apgd import Apgd
 from core.attacks.budget import Budget, Norm
 from core.attacks.fab import Fab
-from core.attacks.front import check_answers, lead
+from core.attacks.front import answers, check_answers, lead
 from core.attacks.losses import Kind
-from core.attacks.singles import Single, answers
+from core.attacks.singles import Single
 from core.attacks.square import Square
 from core.attacks.tries import Tries
 from core.errors import ConfigError, DataError
@@ -143,7 +143,7 @@ def _attack(
     rows = torch.nonzero(now.depth >= 0).flatten()
     aims = None if target is None else target[rows]
     drawn = derived(x.device, generator.initial_seed(), "part", place)
-    found = singles.run(attack, model, x[rows], y[rows], budget.of(rows), drawn, target=aims)
+    found = singles.run(attack, model, x[rows], y[rows], budget.of(rows), drawn, target=aims, room=len(x))
     reached = lead(answers(model, found), y[rows], aims)
     untouched = (now.worst[rows] == x[rows]).flatten(1).all(dim=1)
     better = (reached < now.depth[rows]) | untouched

@@ -80,16 +80,14 @@ def _precision(front: Front, *, precise: bool) -> AbstractContextManager[object]
 
 
 def _looked(front: Front, place: _Place, u: Rows, kind: Kind) -> tuple[Rows, PerPicture, Rows]:
-    """Returns the points with those that were fooled drawn back towards their picture, the loss there and its slope."""
+    """Returns the points with those that were fooled drawn back towards their picture, the loss there and its slope.
+
+    The loss at a point drawn back is that of the linearisation at the point itself, so that a step asks only once.
+    """
     value, gradient = front.gradient(place.point(u), kind, counting=place.length(u) <= 1)
-    fooled = torch.nonzero(front.ahead < 0).flatten()
-    if len(fooled):
-        back = _BACK * u[fooled]
-        u = u.index_copy(0, fooled, back)
-        point = place.point(u)[fooled]
-        nearer, steeper = front.gradient(point, kind, counting=place.length(u)[fooled] <= 1, rows=fooled)
-        value, gradient = value.index_copy(0, fooled, nearer), gradient.index_copy(0, fooled, steeper)
-    return u, value, place.limits * gradient.flatten(1)
+    slope = place.limits * gradient.flatten(1)
+    back = torch.where((front.ahead < 0)[:, None], _BACK * u, u)
+    return back, value + (slope * (back - u)).sum(1), slope
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 
 from core.attacks.budget import Budget
@@ -12,15 +13,18 @@ from core.attacks.losses import Kind, margin, raised
 from core.errors import DataError
 from core.tensors import Classifier, Images, Labels, Logits, PerPicture
 
+Aims = Int64[Tensor, "targets batch"]
+
 _STEPS_BETWEEN_LEAVING = 4
 
 
 class Front:
-    """A batch under attack. Rows are the pictures still attacked; pictures that were fooled leave.
+    """A batch under attack. Rows are what is still attacked: pictures, each once or once for each class aimed at.
 
-    To keep shapes few, as compiled kernels and CUDA graphs want them, the number of rows shrinks along one fixed
-    sequence, each number three quarters of the last; fooled pictures fill it up. With gradients in bfloat16 a picture
-    leaves only after the float32 model, asked once, agrees that it is fooled.
+    Pictures that were fooled leave, with all their rows. To keep shapes few, as compiled kernels and CUDA graphs want
+    them, the number of rows shrinks along one fixed sequence, each number three quarters of the last; rows of fooled
+    pictures fill it up. With gradients in bfloat16 a picture leaves only after the float32 model, asked once, agrees
+    that it is fooled.
 
     Attributes:
         model: the classifier under attack, in evaluation mode.
@@ -36,7 +40,7 @@ class Front:
         y: Labels,
         budget: Budget,
         *,
-        aim: Labels | None = None,
+        aim: Labels | Aims | None = None,
         reach: bool = False,
         eot: int = 1,
     ) -> None:
@@ -47,14 +51,18 @@ class Front:
             x: pictures, [B, C, H, W] in [0, 1].
             y: their classes.
             budget: limits, for all or for each picture.
-            aim: class to move each picture towards.
-            reach: whether success is the class in ``aim``, and not any but ``y``.
+            aim: class to move each picture towards, [B]; or several, [T, B], which are aimed at side by side.
+            reach: whether success is the class in ``aim``, and not any but ``y``; for one class.
             eot: passes over whose randomness loss and gradient are averaged.
         """
-        self.model, self.x, self.y, self.budget, self.aim = model, x, y, budget, aim
-        self.reach, self._eot = reach, eot
-        self.ahead = torch.zeros(len(x), device=x.device)
-        self._rows = torch.arange(len(x), device=x.device)
+        self.model, self.reach, self._eot = model, reach, eot
+        self._y, self._goal = y, aim if reach else None
+        self._times = 1 if aim is None or aim.ndim == 1 else len(aim)
+        self._rows = torch.arange(len(x), device=x.device).repeat(self._times)
+        self._batch = len(self._rows)
+        self.x, self.y, self.budget = (x, y, budget) if self._times == 1 else self._repeated(x, y, budget)
+        self.aim = None if aim is None else aim.flatten()
+        self.ahead = torch.zeros(self._batch, device=x.device)
         self._found, self._depth = x.clone(), torch.full((len(x),), math.inf, device=x.device)
         self._confirmed = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         self._half = torch.is_autocast_enabled(x.device.type)
@@ -64,29 +72,24 @@ class Front:
         with torch.no_grad():
             self._keep(point, _mean([self.model(point).float() for _ in range(self._eot)]))
 
-    def gradient(
-        self, point: Images, kind: Kind, *, counting: Tensor | None = None, rows: Tensor | None = None
-    ) -> tuple[PerPicture, Images]:
+    def gradient(self, point: Images, kind: Kind, *, counting: Tensor | None = None) -> tuple[PerPicture, Images]:
         """Returns the loss of each row at ``point`` and its gradient, means over ``eot`` passes; keeps what is fooled.
 
         Args:
             point: where to look, [rows, C, H, W].
             kind: of the loss.
             counting: which of the points are inside the budget and so may be kept; without it all.
-            rows: to which the points belong; without it to all.
         """
-        y = self.y if rows is None else self.y[rows]
-        aim = self.aim if rows is None or self.aim is None else self.aim[rows]
         values, gradient, passes = torch.zeros(len(point), device=point.device), torch.zeros_like(point), []
         for _ in range(self._eot):
             with torch.enable_grad():
                 leaf = point.detach().requires_grad_()
                 logits = self.model(leaf)
-                value = raised(kind, logits, y, aim)
+                value = raised(kind, logits, self.y, self.aim)
                 (slope,) = torch.autograd.grad(value.sum(), leaf)
             values, gradient = values + value.detach() / self._eot, gradient + slope / self._eot
             passes.append(logits.detach().float())
-        self._keep(point, _mean(passes), counting, rows)
+        self._keep(point, _mean(passes), counting)
         return values, gradient
 
     def leaving(self, step: int) -> Tensor | None:
@@ -95,7 +98,7 @@ class Front:
             return None
         self._confirm()
         standing = ~self._confirmed[self._rows]
-        size = _bucket(int(standing.sum()), len(self._found))
+        size = _bucket(int(standing.sum()), self._batch)
         if size >= len(self._rows):
             return None
         kept = standing.float().argsort(descending=True, stable=True)[:size].sort().values
@@ -109,36 +112,57 @@ class Front:
         return not len(self._rows)
 
     def found(self, otherwise: Images | None = None) -> Images:
-        """Returns a point for each picture of the batch: a fooling one, or else that of ``otherwise``, or ``x``."""
-        if otherwise is not None and len(self._rows):
-            rows = self._rows[torch.isinf(self._depth[self._rows])]
-            self._found[rows] = otherwise[torch.isinf(self._depth[self._rows])]
+        """Returns a point for each picture of the batch: a fooling one, or else that of ``otherwise``, or ``x``.
+
+        Of several rows of a picture it is the one of ``otherwise`` that has the least left to go, in float32.
+        """
+        rows = torch.nonzero(torch.isinf(self._depth[self._rows])).flatten()
+        if otherwise is not None and len(rows):
+            if self._times > 1:
+                logits = answers(self.model, otherwise[rows])
+                rows = rows[self._least(lead(logits, self.y[rows], None), self._rows[rows])]
+            self._found[self._rows[rows]] = otherwise[rows]
         return self._found
 
-    def _keep(self, point: Images, logits: Logits, counting: Tensor | None = None, rows: Tensor | None = None) -> None:
+    def _repeated(self, x: Images, y: Labels, budget: Budget) -> tuple[Images, Labels, Budget]:
+        return x[self._rows], y[self._rows], budget.of(self._rows)
+
+    def _keep(self, point: Images, logits: Logits, counting: Tensor | None = None) -> None:
         """Keeps the points by which the wrong class leads the most."""
-        places, y = (self._rows, self.y) if rows is None else (self._rows[rows], self.y[rows])
-        aim = self.aim if rows is None or self.aim is None else self.aim[rows]
-        self.ahead = lead(logits, y, aim if self.reach else None)
-        deeper = (self.ahead < 0) & (self.ahead < self._depth[places]) & ~self._confirmed[places]
-        deeper = deeper if counting is None else deeper & counting
-        self._found[places[deeper]] = point[deeper]
-        self._depth[places[deeper]] = self.ahead[deeper]
+        self.ahead = lead(logits, self.y, None if self._goal is None else self._goal[self._rows])
+        deeper = (self.ahead < 0) & (self.ahead < self._depth[self._rows]) & ~self._confirmed[self._rows]
+        rows = torch.nonzero(deeper if counting is None else deeper & counting).flatten()
+        if self._times > 1:
+            rows = rows[self._least(self.ahead[rows], self._rows[rows])]
+        self._found[self._rows[rows]] = point[rows]
+        self._depth[self._rows[rows]] = self.ahead[rows]
+
+    def _least(self, values: PerPicture, pictures: Tensor) -> Tensor:
+        """Returns for each of ``pictures`` where its least value stands, the first of equal ones."""
+        least = values.new_full((len(self._depth),), math.inf).scatter_reduce(0, pictures, values, "amin")
+        number = torch.arange(len(values), device=values.device)
+        number = torch.where(values == least[pictures], number, len(values))
+        first = number.new_full((len(self._depth),), len(values)).scatter_reduce(0, pictures, number, "amin")
+        return first[first < len(values)]
 
     def _confirm(self) -> None:
         claimed = torch.isfinite(self._depth) & ~self._confirmed
         if not self._half:
             self._confirmed |= claimed
             return
-        rows = self._rows[claimed[self._rows]]
-        if len(rows):
-            places = torch.isin(self._rows, rows)
-            with torch.no_grad(), torch.autocast(self.x.device.type, enabled=False):
-                logits = self.model(self._found[rows])
-            target = self.aim[places] if self.reach and self.aim is not None else None
-            fooled = lead(logits, self.y[places], target) < 0
-            self._confirmed[rows] = fooled
-            self._depth[rows] = torch.where(fooled, self._depth[rows], math.inf)
+        pictures = torch.nonzero(claimed).flatten()
+        if len(pictures):
+            logits = answers(self.model, self._found[pictures])
+            fooled = lead(logits, self._y[pictures], None if self._goal is None else self._goal[pictures]) < 0
+            self._confirmed[pictures] = fooled
+            self._depth[pictures] = torch.where(fooled, self._depth[pictures], math.inf)
+
+
+def answers(model: Classifier, x: Images) -> Logits:
+    """Returns the logits of ``x`` in float32, whatever precision the attack computes in."""
+    with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+        logits: Logits = model(x).float()
+    return logits
 
 
 def lead(logits: Logits, y: Labels, target: Labels | None) -> PerPicture:

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from core import attacks
 from core.attacks.budget import Budget
-from core.attacks.front import lead
-from core.attacks.singles import answers
+from core.attacks.front import answers, lead
 from core.errors import ConfigError
 from core.networks.mode import frozen
 from core.tensors import Bytes, Classifier, Images, Labels, Salience, generator, to_unit

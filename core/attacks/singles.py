@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
 from typing import assert_never
 
 import torch
@@ -11,7 +11,7 @@ from core.attacks.apgd import Apgd, apgd
 from core.attacks.budget import Budget
 from core.attacks.fab import Fab, fab
 from core.attacks.fgsm import Fgsm, fgsm
-from core.attacks.front import Front, check_answers, lead
+from core.attacks.front import Aims, Front, answers, check_answers, lead
 from core.attacks.pgd import RelativePgd, relative_pgd
 from core.attacks.square import Square, square
 from core.attacks.stadv import StAdv, stadv
@@ -31,45 +31,49 @@ def run(
     generator: torch.Generator,
     *,
     target: Labels | None = None,
+    room: int | None = None,
 ) -> Images:
-    """Returns the worst point found for each picture, judged in float32; see :func:`core.attacks.run`."""
+    """Returns the worst point found for each picture, judged in float32; see :func:`core.attacks.run`.
+
+    ``room`` is how many rows the model takes at once, without it as many as ``x`` has. While fewer pictures stand,
+    several classes are aimed at side by side.
+    """
     with frozen(model), torch.no_grad():
         logits = answers(model, x)
         check_answers(logits, y)
         worst, depth = x.clone(), lead(logits, y, target)
         moved = torch.zeros_like(depth, dtype=torch.bool)
-        for number, (restart, aims) in enumerate(_tries(attack, logits, y, target)):
-            standing = depth >= 0
-            if not standing.any():
-                break
-            aim = None if aims is None else aims[standing]
-            front = Front(
-                model, x[standing], y[standing], budget.of(standing), aim=aim, reach=target is not None, eot=attack.eot
-            )
+        aims, number = _aims(attack, logits, y, target), 0
+        tries = 1 if aims is None else len(aims)
+        while number < tries * attack.restarts and bool((depth >= 0).any()):
+            rows = torch.nonzero(depth >= 0).flatten()
+            restart, first = divmod(number, tries)
+            beside = _beside(tries - first, len(rows), len(x) if room is None else room)
+            aim = None if aims is None else aims[first : first + beside, rows].squeeze(0)
+            front = Front(model, x[rows], y[rows], budget.of(rows), aim=aim, reach=target is not None, eot=attack.eot)
             drawn = derived(x.device, generator.initial_seed(), "try", number)
             found = _once(attack, front, drawn, first=restart == 0)
-            reached = lead(answers(model, found), y[standing], None if target is None else target[standing])
-            better = (reached < depth[standing]) | ~moved[standing]
-            rows = torch.nonzero(standing).flatten()[better]
-            worst[rows], depth[rows], moved[rows] = found[better], reached[better], True
+            reached = lead(answers(model, found), y[rows], None if target is None else target[rows])
+            better = (reached < depth[rows]) | ~moved[rows]
+            worst[rows[better]], depth[rows[better]], moved[rows[better]] = found[better], reached[better], True
+            number += beside
     return worst
 
 
-def answers(model: Classifier, x: Images) -> Logits:
-    """Returns the logits of ``x`` in float32, whatever precision the attack computes in."""
-    with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-        logits: Logits = model(x).float()
-    return logits
+def _aims(attack: Single, logits: Logits, y: Labels, target: Labels | None) -> Aims | None:
+    """Returns the classes aimed at in turn: the largest wrong logits, or the one that is wanted; none: away."""
+    if target is not None:
+        return target[None]
+    if not attack.targets:
+        return None
+    ranked = logits.scatter(1, y[:, None], -torch.inf).argsort(dim=1, descending=True)
+    return ranked[:, : min(attack.targets, logits.shape[1] - 1)].T
 
 
-def _tries(attack: Single, logits: Logits, y: Labels, target: Labels | None) -> Iterator[tuple[int, Labels | None]]:
-    """Yields the restart and the classes aimed at in each try: the largest wrong logits in turn, or none."""
-    aims: Sequence[Labels | None] = [target]
-    if target is None and attack.targets:
-        ranked = logits.scatter(1, y[:, None], -torch.inf).argsort(dim=1, descending=True)
-        aims = list(ranked[:, : min(attack.targets, logits.shape[1] - 1)].T)
-    for restart in range(attack.restarts):
-        yield from ((restart, aim) for aim in aims)
+def _beside(left: int, standing: int, room: int) -> int:
+    """Returns how many of the ``left`` classes to aim at side by side, so that all rounds are about as large."""
+    most = max(1, room // standing)
+    return math.ceil(left / math.ceil(left / most))
 
 
 def _once(attack: Single, front: Front, generator: torch.Generator, *, first: bool) -> Images:

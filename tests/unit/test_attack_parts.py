@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog, minimize
 
 from core import attacks, networks
+from core.attacks import singles
 from core.attacks.budget import Budget, uniform
 from core.attacks.fab import Fab, shortest
 from core.attacks.front import Front
@@ -21,6 +22,7 @@ from core.networks.folded import folded
 from core.purification.pipeline import Purification, compose
 from core.purification.transforms import Transform
 from core.tensors import generator
+from tests.fitted_net import fitted_net
 
 # ---- budgets: L2 and flow ----
 
@@ -259,3 +261,41 @@ def test_a_randomised_model_keeps_its_views_when_folded():
     settings_ = Purification(transform=Transform(kind="rt1"), width=4, discriminator_width=4)
     copy = folded(compose(settings_, classifier, 1))
     assert copy.voting(3)(torch.rand(2, 3, 16, 16)).shape == (2, 5)
+
+
+# ---- several classes at once ----
+
+
+def test_of_rows_of_one_picture_the_deepest_point_is_kept_and_all_leave_together():
+    model = torch.nn.Sequential(torch.nn.Flatten())  # three pixels are three logits
+    x = torch.tensor([[0.9, 0.5, 0.5], [0.9, 0.5, 0.5]]).view(2, 3, 1, 1)
+    aims = torch.tensor([[1, 1], [2, 2]])
+    front = Front(model, x, torch.tensor([0, 0]), uniform(1.0, x), aim=aims)
+    assert front.y.tolist() == [0, 0, 0, 0]
+    points = torch.tensor([[0.1, 0.5, 0.0], [0.9, 0.6, 0.0], [0.1, 0.0, 0.8], [0.9, 0.0, 0.7]]).view(4, 3, 1, 1)
+    front.look(points)
+    kept = front.leaving(0)
+    assert kept is not None
+    assert kept.tolist() == [1, 3]
+    assert front.aim.tolist() == [1, 2]
+    found = front.found(otherwise=points[kept])
+    assert torch.equal(found[0], points[2])  # class 2 leads by 0.7 there, class 1 by 0.4 at the other point
+    assert torch.equal(found[1], points[3])  # not fooled: class 0 leads by 0.2 there, by 0.3 at the other point
+
+
+@pytest.mark.parametrize("name", ["apgd-t-20x4", "fab-t-20x4"])
+def test_classes_side_by_side_are_as_strong_as_one_after_the_other(name):
+    model, x, y = fitted_net(12, 10)
+    budget, standing = uniform(5 / 255, x), []
+    for room in (1, len(x), 4 * len(x)):
+        moved = singles.run(attacks.named(name), model, x, y, budget, generator("cpu", 1), room=room)
+        assert float(budget.excess(x, moved).max()) <= 1e-6
+        assert bool((moved != x).flatten(1).any(dim=1).all())
+        standing.append(int((model(moved).argmax(1) == y).sum()))
+    assert min(standing) > 0
+    assert max(standing) <= min(standing) + 1 < len(x) - 5
+
+
+def test_rounds_of_classes_fit_the_room_and_are_about_as_large():
+    assert [singles._beside(9, standing, 64) for standing in (64, 31, 20, 12, 5)] == [1, 2, 3, 5, 9]
+    assert singles._beside(4, 100, 64) == 1
