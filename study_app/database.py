@@ -93,7 +93,7 @@ class Database:
         self._make_directory()
         move = command.downgrade if down else command.upgrade
         with self._connection() as connection, _unreferenced(connection), connection.begin():
-            _without_limits(connection)
+            without_limits(connection)
             move(alembic_config(connection), revision)
             _check_references(connection)
 
@@ -217,8 +217,8 @@ def _unreferenced(connection: Connection) -> Iterator[None]:
         driver.execute("PRAGMA foreign_keys=ON")
 
 
-def _without_limits(connection: Connection) -> None:
-    """A migration takes as long as it takes."""
+def without_limits(connection: Connection) -> None:
+    """Lifts PostgreSQL's limits until the transaction ends: a migration or an export takes as long as it takes."""
     if connection.dialect.name == "postgresql":
         for name in POSTGRES_OPTIONS:
             connection.exec_driver_sql(f"SET LOCAL {name} = 0")

@@ -16,6 +16,7 @@ from core import files, manifest
 from core.errors import ExportError, StimulusError, StudyError
 from study_app import columns, detection, export_rows, registration, table_files
 from study_app.columns import TABLES
+from study_app.database import without_limits
 from study_app.models import AuditEvent, CheckResult, Participant, Protocol, Response, Session, Visit
 from study_app.settings import app_version
 from study_app.staff import Exclusion
@@ -78,6 +79,7 @@ def _snapshot(database: DatabaseSession) -> Iterator[DatabaseSession]:
     """Yields a session whose queries all see one moment; SQLite's transactions do so anyway."""
     engine = database.get_bind().engine
     with DatabaseSession(_repeatable(engine)) as session:
+        without_limits(session.connection())
         yield session
 
 
