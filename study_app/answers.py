@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import math
@@ -10,9 +9,10 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from functools import cached_property
+from typing import Any, cast
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Table, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session as DatabaseSession
 from sqlalchemy.orm import aliased
@@ -50,10 +50,11 @@ class Answer:
     hidden_count: int
     attempt: int
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """Hash by which a repeated post is told from a changed one."""
-        return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()
+        values = {name: getattr(self, name) for name in CHECKS}
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -148,11 +149,11 @@ _LOOKUP = (
     )
     .where(PlannedTrial.session_id == bindparam("session"), PlannedTrial.trial_index == bindparam("trial"))
 )
+_KEPT, _SESSIONS = cast("Table", Response.__table__), cast("Table", Session.__table__)
+_SEEN = update(_SESSIONS).where(_SESSIONS.c.id == bindparam("session")).values(last_seen_at=bindparam("now"))
 _INSERTS = {
-    "sqlite": sqlite.insert(Response).on_conflict_do_nothing(index_elements=["client_uuid"]).returning(Response.id),
-    "postgresql": postgresql.insert(Response)
-    .on_conflict_do_nothing(index_elements=["client_uuid"])
-    .returning(Response.id),
+    name: dialect.insert(_KEPT).on_conflict_do_nothing(index_elements=["client_uuid"]).returning(_KEPT.c.id)
+    for name, dialect in (("sqlite", sqlite), ("postgresql", postgresql))
 }  # no row comes back where the client_uuid is known, even if another session is storing it at this moment
 FLOATS = ("confidence_rt_ms", "rt_ms", "onset_ms", "refresh_hz", "device_pixel_ratio", "css_px")
 
@@ -197,6 +198,8 @@ def store(database: DatabaseSession, session: Session, answer: Answer) -> Outcom
             database, "changed answer refused", session, trial_index=answer.trial_index, client_uuid=answer.client_uuid
         )
         return Refusal(409, "answered", "this trial was answered before, differently; the first answer stands")
+    if session.ended_at is not None:
+        raise Refusal(409, "ended", "this session is over", next="/ended")
     if planned.aborted_at is not None or in_turn is False:
         ahead = next_trial(database, session)
         index = None if ahead is None else ahead.trial_index
@@ -228,14 +231,13 @@ def _add(
     database: DatabaseSession, session: Session, protocol: DetectionProtocol, planned: PlannedTrial, answer: Answer
 ) -> Outcome | Refusal:
     correct, now = _correct(protocol, planned, answer.response), datetime.now(UTC)
-    values = dataclasses.asdict(answer)
-    values = dataclasses.asdict(answer) | {
+    values = {name: getattr(answer, name) for name in CHECKS} | {
         "session_id": session.id, "payload_sha256": answer.sha256, "correct": correct, "received_at": now,
     }  # fmt: skip
     if database.scalar(_INSERTS[database.get_bind().dialect.name], values) is None:
         audit(database, "reused client_uuid refused", session, trial_index=answer.trial_index)
         return Refusal(409, "reused", "this client_uuid belongs to another answer")
-    session.last_seen_at = now
+    database.execute(_SEEN, {"session": session.id, "now": now})
     return _outcome(planned, correct, duplicate=False)
 
 

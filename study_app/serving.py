@@ -57,7 +57,7 @@ def become_gunicorn(*, host: str, port: int, workers: int, threads: int) -> None
     """Replaces the process by gunicorn. Each worker makes its own app, and with it its own connections."""
     sys.stdout.flush()
     bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    options = ["--bind", bind, "--workers", str(workers), "--threads", str(threads), "--worker-class", "gthread"]
-    quiet = ["--log-level", "warning", "--chdir", str(ROOT), "--no-control-socket"]
-    command = [sys.executable, "-m", "gunicorn", *options, *quiet, "study_app:create_app()"]
+    settings = ["--config", str(ROOT / "study_app" / "gunicorn_conf.py"), "--chdir", str(ROOT)]
+    options = ["--bind", bind, "--workers", str(workers), "--threads", str(threads)]
+    command = [sys.executable, "-m", "gunicorn", *settings, *options]
     os.execv(sys.executable, command)  # noqa: S606  (no shell; the arguments are checked)
