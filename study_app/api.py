@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session as DatabaseSession
 
 from core.manifest import png_name
-from study_app import answers, detection, participation, security
+from study_app import answers, detection, participation, resumption, security
 from study_app.models import PlannedTrial, Session, StimulusRow, StimulusSet
 from study_app.refusals import Refusal
 from study_app.state import database
@@ -97,6 +97,18 @@ def post_trial() -> Response:
     if outcome.correct is not None:
         body |= {"correct": outcome.correct, "changed": outcome.signal}
     return make_response(jsonify(body), 200 if outcome.duplicate else 201)
+
+
+@api.post("/visits")
+def post_visit() -> Response:
+    """Notes a page load and prepares what it goes on with: 201 new, 200 the same again, 409 the session is over."""
+    load = resumption.parse(request.get_json(silent=True))
+    with database().writing() as writer:
+        outcome = resumption.note(writer, _session(writer, lock=True), load)
+    if isinstance(outcome, Refusal):
+        raise outcome
+    body = jsonify(gap_s=outcome.gap_s, warm_up=outcome.warm_up, replaced=outcome.replaced)
+    return make_response(body, 201 if outcome.new else 200)
 
 
 @api.post("/finish")

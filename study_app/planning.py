@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session as DatabaseSession
@@ -50,22 +49,21 @@ def planned_trial(of: Material, trial: Placement, index: int, position: int) -> 
         block=trial.block,
         stimulus_id=of.rows[trial.source_id, trial.cell],
         signal=trial.cell is not None,
-        token=security.new_token(),
         pair_stimulus_id=of.rows[trial.source_id, None] if paired else None,
-        pair_token=security.new_token() if paired else None,
         target_side=trial.side,
         catch=trial.catch,
         instructed=trial.instructed,
         placed=not is_adaptive(of.settings, trial),
+        **new_tokens(paired=paired),
     )
+
+
+def new_tokens(*, paired: bool) -> dict[str, str | None]:
+    """Returns names of a trial's pictures that tell nothing: of the one in question, and of the one beside it."""
+    return {"token": security.new_token(), "pair_token": security.new_token() if paired else None}
 
 
 def is_adaptive(settings: DetectionProtocol, trial: Placement) -> bool:
     """Returns whether the ε of a trial is chosen from the answers before it."""
     perturbed = trial.phase == "main" and trial.catch is None and trial.cell is not None
     return perturbed and settings.adaptive.method != "none"
-
-
-def next_index(trials: Iterable[PlannedTrial]) -> int:
-    """Returns the index of a trial that is put in later."""
-    return 1 + max(trial.trial_index for trial in trials)
