@@ -45,7 +45,6 @@ from study_app.models import (
 from study_app.staff import Exclusion
 
 CHUNK_ROWS = 5000
-CARD_MM = 85.60  # width of a bank card, ISO/IEC 7810 ID-1
 Chunk = list[tuple[Any, ...]]
 Query = Select[*tuple[Any, ...]]
 STIMULUS_COLUMNS = (
@@ -210,13 +209,12 @@ def _participant(row: dict[str, Any], protocol_hash: str, silent_since: datetime
     if known["status"] == "withdrawn":
         return known
     device, calibration = row["device"] or {}, row["calibration"] or {}
-    card = _number(calibration, "card_css_px")
     return {
         **row,
         **known,
         "window_width": _number(device, "width"),
         "window_height": _number(device, "height"),
-        "css_px_per_mm": None if card is None else card / CARD_MM,
+        "css_px_per_mm": _number(calibration, "css_px_per_mm"),
         "distance_cm": _number(calibration, "distance_cm"),
     }
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from itertools import count
 
 import pandas as pd
 import pyarrow.csv
@@ -41,11 +42,11 @@ class People:
     """Participants by what became of them; each answered five trials or none."""
 
     def __init__(self, app) -> None:
-        self.app, self.database = app, app.extensions["percepsilon_database"]
+        self.app, self.database, self.numbers = app, app.extensions["percepsilon_database"], count()
 
     def arrive(self, *, answers: int = 5) -> str:
         visitor = Visitor(self.app)
-        query = f"/?PROLIFIC_PID={PLANTED[0]}&STUDY_ID={PLANTED[1]}&SESSION_ID={PLANTED[2]}"
+        query = f"/?PROLIFIC_PID={PLANTED[0]}{next(self.numbers)}&STUDY_ID={PLANTED[1]}&SESSION_ID={PLANTED[2]}"
         visitor.client.environ_base |= {"REMOTE_ADDR": PLANTED[3], "HTTP_USER_AGENT": PLANTED[4]}
         visitor.client.get(query)
         assert visitor.consent().status_code == 303
@@ -239,7 +240,7 @@ def test_counts_of_a_participant_are_those_of_the_other_tables(people, study, tm
     people.add(ours, Visit, client_uuid="v1", gap_s=3.5, seen_index=None)
     people.add(ours, Visit, client_uuid="v2", gap_s=1800.0, seen_index=4)
     people.add(ours, CheckResult, name="device", passed=True, detail={"width": 1280, "height": 720})
-    people.add(ours, CheckResult, name="calibration", passed=True, detail={"card_css_px": 428.0, "distance_cm": 60})
+    people.add(ours, CheckResult, name="calibration", passed=True, detail={"css_px_per_mm": 5.0, "distance_cm": 60})
     with people.database.writing() as writer:
         session, _ = people.find(writer, ours)
         mine = PlannedTrial.session_id == session.id
@@ -262,10 +263,10 @@ def test_counts_of_a_participant_are_those_of_the_other_tables(people, study, tm
     assert (row.gross_trials, row.gross_correct) == (1, int(gross.correct))
     assert (row.instructed_trials, row.instructed_correct) == (1, 0)
     assert (row.longest_gap_s, row.window_width, row.window_height, row.distance_cm) == (1800.0, 1280.0, 720.0, 60.0)
-    assert row.css_px_per_mm == pytest.approx(5.0)
+    assert row.css_px_per_mm == 5.0
     assert trials.position.tolist() == list(range(8))
     checks = table(tmp_path / "export", "checks")
-    assert json.loads(checks.detail[1]) == {"card_css_px": 428.0, "distance_cm": 60}
+    assert json.loads(checks.detail[1]) == {"css_px_per_mm": 5.0, "distance_cm": 60}
 
 
 def test_trials_come_in_the_order_of_showing_and_are_numbered_in_it(people, study, tmp_path):
