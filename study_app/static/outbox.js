@@ -1,15 +1,21 @@
 // Answers on their way to the server. An answer is written to IndexedDB before the task goes on, sent in order, one at a
 // time, again and again until the server has acknowledged it, and only then deleted.
 
+import { Pauses, insistOnPosting } from "./server.js";
+
 const NAME = "percepsilon";
-const FIRST_PAUSE_MS = 500;
-const LONGEST_PAUSE_MS = 20_000;
-const TIMEOUT_MS = 15_000;
 
 function settled(request) {
   return new Promise((resolve, reject) => {
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(request.error);
+  });
+}
+
+function committed(transaction) {
+  return new Promise((resolve, reject) => {
+    transaction.oncomplete = () => resolve();
+    transaction.onabort = () => reject(transaction.error);
   });
 }
 
@@ -22,46 +28,64 @@ async function openStore() {
   return settled(opening);
 }
 
-function pauseUnlessOnline(ms) {
-  return new Promise((resolve) => {
-    const wake = () => {
-      clearTimeout(timer);
-      window.removeEventListener("online", wake);
-      resolve();
-    };
-    const timer = setTimeout(wake, ms);
-    window.addEventListener("online", wake);
-  });
+/** In the order of answering, which is not that of the indexes: a trial that was put in later has a higher one. */
+function inOrder(entries) {
+  return entries.sort((one, other) => one.place - other.place);
 }
 
 export class Outbox {
-  /** Opens the outbox of one session; onCount is told how many answers wait, onLost that the session is gone. */
-  static async open(sessionId, { onCount, onLost }) {
-    return new Outbox(await openStore(), sessionId, onCount, onLost);
+  /** Opens the outbox of one session; onCount is told how many answers wait, onRefused why the server takes no more. */
+  static async open(sessionId, { onCount, onRefused }) {
+    return new Outbox(await openStore(), sessionId, onCount, onRefused);
   }
 
-  constructor(store, sessionId, onCount, onLost) {
-    Object.assign(this, { store, sessionId, onCount, onLost, sending: null, waiting: new Map() });
+  constructor(store, sessionId, onCount, onRefused) {
+    const range = IDBKeyRange.bound([sessionId, -Infinity], [sessionId, Infinity]);
+    Object.assign(this, { store, sessionId, onCount, onRefused, range, sending: null, waiting: new Map() });
+    this.pauses = new Pauses();
   }
 
   /** Stores an answer, starts sending; gives a promise of what the server said to it. */
   async put(answer) {
-    const entry = { session_id: this.sessionId, trial_index: answer.trial_index, answer };
-    const transaction = this.store.transaction("answers", "readwrite", { durability: "strict" });
-    await settled(transaction.objectStore("answers").add(entry));
+    const key = { session_id: this.sessionId, trial_index: answer.trial_index };
+    const transaction = this.store.transaction(["answers", "begun"], "readwrite", { durability: "strict" });
+    const answers = transaction.objectStore("answers");
+    const last = inOrder(await settled(answers.getAll(this.range))).at(-1);
+    answers.add({ ...key, answer, place: (last?.place ?? 0) + 1 });
+    transaction.objectStore("begun").delete([key.session_id, key.trial_index]);
+    await committed(transaction);
     const acknowledged = new Promise((resolve) => this.waiting.set(answer.trial_index, resolve));
     this.onCount((await this.pending()).length);
     this.send();
     return { acknowledged };
   }
 
-  /** Counts a beginning of a trial and gives how many there were. */
+  /** Counts a beginning of a trial that has no answer yet and gives how many there were. */
   async begin(trialIndex) {
-    const begun = this.store.transaction("begun", "readwrite").objectStore("begun");
+    const transaction = this.store.transaction("begun", "readwrite");
+    const begun = transaction.objectStore("begun");
     const entry = await settled(begun.get([this.sessionId, trialIndex]));
     const times = (entry?.times ?? 0) + 1;
-    await settled(begun.put({ session_id: this.sessionId, trial_index: trialIndex, times }));
+    begun.put({ session_id: this.sessionId, trial_index: trialIndex, times });
+    await committed(transaction);
     return times;
+  }
+
+  /** Gives the indexes of the trials that were begun and not answered. */
+  async begun() {
+    const entries = await settled(this.store.transaction("begun").objectStore("begun").getAll(this.range));
+    return entries.map((entry) => entry.trial_index);
+  }
+
+  forget(trialIndex) {
+    const transaction = this.store.transaction("begun", "readwrite");
+    transaction.objectStore("begun").delete([this.sessionId, trialIndex]);
+    return committed(transaction);
+  }
+
+  /** Gives the entries that the server has not acknowledged, in order. */
+  async pending() {
+    return inOrder(await settled(this.store.transaction("answers").objectStore("answers").getAll(this.range)));
   }
 
   /** Resolves when the server holds everything that was put. */
@@ -70,57 +94,40 @@ export class Outbox {
     await this.sending;
   }
 
+  /** Sends what there is, at once if it was pausing between two tries. */
   send() {
+    this.pauses.wake();
     this.sending ??= this.sendAll().finally(() => (this.sending = null));
   }
 
   async sendAll() {
     for (let entries = await this.pending(); entries.length > 0; entries = await this.pending()) {
       this.onCount(entries.length);
-      const body = await this.sendUntilAcknowledged(entries[0].answer);
-      await this.remove(entries[0].trial_index);
-      this.waiting.get(entries[0].trial_index)?.(body);
-      this.waiting.delete(entries[0].trial_index);
+      await this.deliver(entries[0]);
     }
     this.onCount(0);
   }
 
-  pending() {
-    const range = IDBKeyRange.bound([this.sessionId, -Infinity], [this.sessionId, Infinity]);
-    return settled(this.store.transaction("answers").objectStore("answers").getAll(range));
+  /** An answer that the server will never take is given up; the first one stands, or the trial is not wanted any more. */
+  async deliver({ trial_index, answer }) {
+    this.pauses = new Pauses();
+    const [body, refused] = await insistOnPosting("/api/v1/trials", answer, { pauses: this.pauses }).then(
+      (reply) => [reply, null],
+      (error) => [{}, error],
+    );
+    if (refused?.status === 401 || refused?.status === 403) {
+      this.onRefused(refused);
+      await new Promise(() => {}); // the answer stays: another page may be able to send it
+    }
+    await this.remove(trial_index);
+    if (refused && refused.code !== "answered") this.onRefused(refused);
+    this.waiting.get(trial_index)?.(body);
+    this.waiting.delete(trial_index);
   }
 
   remove(trialIndex) {
-    const answers = this.store.transaction("answers", "readwrite").objectStore("answers");
-    return settled(answers.delete([this.sessionId, trialIndex]));
+    const transaction = this.store.transaction("answers", "readwrite");
+    transaction.objectStore("answers").delete([this.sessionId, trialIndex]);
+    return committed(transaction);
   }
-
-  async sendUntilAcknowledged(answer) {
-    for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
-      const reply = await post("/api/v1/trials", answer).catch(() => null);
-      if (reply?.ok) return reply.json().catch(() => ({}));
-      if (reply && [401, 409, 422].includes(reply.status)) return this.give_up(reply);
-      await pauseUnlessOnline(pause * (0.5 + Math.random()));
-    }
-  }
-
-  /** The server will never take this answer: it holds another one (the first stands), or the session is gone. */
-  async give_up(reply) {
-    const { error } = await reply.json().catch(() => ({}));
-    if (error?.code !== "answered") this.onLost(error?.code ?? String(reply.status));
-    return {};
-  }
-}
-
-const csrf = document.querySelector("meta[name=csrf]").content;
-
-/** Posts JSON to our own server, with the page's token that no other site knows. */
-export function post(path, body) {
-  return fetch(path, {
-    method: "POST",
-    headers: { "Content-Type": "application/json", "X-CSRF-Token": csrf },
-    body: JSON.stringify(body),
-    keepalive: true,
-    signal: AbortSignal.timeout(TIMEOUT_MS),
-  });
 }

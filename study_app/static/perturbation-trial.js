@@ -1,186 +1,178 @@
-// jsPsych plugin: one picture, pixel for pixel, and the answer whether it was changed.
+// jsPsych plugin: one picture or two, pixel for pixel, and the answer; for all tasks.
 //
-// The picture was decoded before the trial. A canvas whose backing store is in device pixels shows it at a whole number
-// of device pixels per picture pixel, unsmoothed. Onset is the time of the first frame after the one that painted the
-// picture; the response time runs from there to the time stamp of the input event, in fractional milliseconds.
+// The pictures were decoded before the trial, and are painted while they are still hidden. They are uncovered in a frame
+// callback; onset is the time of the next frame, by which they are on the screen. Response times run from the onset to
+// the time stamp of the input event, in fractional milliseconds. A timed exposure ends after a whole number of refreshes
+// from the frame of uncovering, whether there is an answer or not; a self-paced picture stays until the trial ends.
+
+import { element, firstChoice, focusOn } from "./choices.js";
+import { FrameLog, framesFor, nextFrame, refreshPeriod, wholeFrames } from "./frames.js";
+import { Stage, noise } from "./stage.js";
+import { fill } from "./texts.js";
+import { TrialView, wordFor } from "./trial-view.js";
 
 const { ParameterType } = jsPsychModule;
-const LONG_FRAME = 1.5; // refresh periods
-const MARGIN = 2; // device pixels of surround on the canvas, since browsers may blend a canvas' outermost pixels
-const SURROUND = "#808080"; // as in study.css
-const KEYS = { left: "f", right: "j" };
+const SECOND_TAP_MS = 200; // a rating sooner after the answer is the second tap of a double one
+const LONG_WAIT_MS = 1500;
 
 const info = {
   name: "perturbation-trial",
-  version: "1.0.0",
+  version: "2.0.0",
   parameters: {
-    /** Gives the decoded picture: a promise of an ImageBitmap. */
-    picture: { type: ParameterType.FUNCTION },
-    /** Side of the answer yes: "left" or "right". */
+    /** "yes-no", "2afc" or "same-different". */
+    task: { type: ParameterType.STRING },
+    /** The two answers, the one that says that there is a perturbation first. */
+    answers: { type: ParameterType.STRING, array: true },
+    /** Side of the first answer: "left" or "right"; without effect in 2afc. */
     yes_side: { type: ParameterType.STRING },
-    /** Largest side of the picture, CSS pixels. */
+    /** The answer that the trial asks for, if it asks for one. */
+    instructed: { type: ParameterType.STRING, default: null },
+    /** Levels of the confidence rating after the answer; 0: none. */
+    confidence: { type: ParameterType.INT, default: 0 },
+    /** Gives the decoded pictures, from left to right: a promise of ImageBitmaps. */
+    pictures: { type: ParameterType.FUNCTION },
+    /** Counts that the trial begins: a promise of how often it did. */
+    begin: { type: ParameterType.FUNCTION },
+    /** Largest side of a picture, CSS pixels. */
     target_css_px: { type: ParameterType.INT },
     /** Duration of the fixation mark, milliseconds. */
     fixation_ms: { type: ParameterType.INT },
+    /** Duration of the pictures, milliseconds; 0: until the trial ends. */
+    exposure_ms: { type: ParameterType.INT, default: 0 },
+    /** Duration of the noise after them, milliseconds; 0: none. */
+    mask_ms: { type: ParameterType.INT, default: 0 },
+    /** What the noise is made from. */
+    mask_seed: { type: ParameterType.STRING, default: "" },
     /** Duration of the feedback, milliseconds. */
     feedback_ms: { type: ParameterType.INT },
-    /** How often this trial was begun: more than 1 after a reload. */
-    attempt: { type: ParameterType.INT, default: 1 },
-    /** Takes the answer; the trial ends when its promise is kept. With {correct, changed} there is feedback. */
+    /** Takes the answer; the trial ends when its promise is kept. With {correct} there is feedback. */
     submit: { type: ParameterType.FUNCTION },
+    /** The page's texts by name. */
+    texts: { type: ParameterType.OBJECT },
   },
   data: {
+    /** One of the answers. */
     response: { type: ParameterType.STRING },
+    /** 1 to `confidence`; null if not asked. */
+    confidence: { type: ParameterType.INT },
+    /** From the frame by which the rating scale is on the screen. */
+    confidence_rt_ms: { type: ParameterType.FLOAT },
+    /** From the onset, milliseconds. */
     rt_ms: { type: ParameterType.FLOAT },
+    /** Time of the frame by which the pictures are on the screen, since the page's start. */
     onset_ms: { type: ParameterType.FLOAT },
+    /** Refreshes that the pictures were to stand; null if self-paced. */
     frames_planned: { type: ParameterType.INT },
+    /** Refreshes that they stood; if self-paced, until the answer. */
     frames_shown: { type: ParameterType.INT },
+    /** Refreshes that the mask stood; null if there is none. */
+    mask_frames: { type: ParameterType.INT },
+    /** Frames that took longer than one and a half refreshes. */
     long_frames: { type: ParameterType.INT },
+    /** Median over the fixation. */
     refresh_hz: { type: ParameterType.FLOAT },
     device_pixel_ratio: { type: ParameterType.FLOAT },
+    /** Width of a picture, CSS pixels. */
     css_px: { type: ParameterType.FLOAT },
+    /** Device pixels per picture pixel. */
     scale: { type: ParameterType.INT },
+    /** "keyboard", "mouse", "touch" or "pen". */
     input_type: { type: ParameterType.STRING },
     blur_count: { type: ParameterType.INT },
     hidden_count: { type: ParameterType.INT },
+    /** How often the trial was begun, and its pictures were given another size while they stood. */
     attempt: { type: ParameterType.INT },
   },
 };
 
-const nextFrame = () => new Promise((resolve) => requestAnimationFrame(resolve));
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+let focusedKey = null; // of the button that the keyboard is on, from trial to trial
 
-/** Device pixels per picture pixel: the largest whole number that fits, and at least one. */
-export function wholeScale(targetCss, ratio, size) {
-  return Math.max(1, Math.floor((targetCss * ratio) / size));
+const notice = (text) => element("p", { class: "sheet", role: "status" }, text);
+
+/** Gives what the promise gives; says so in between if it takes long. */
+async function noticed(promise, say) {
+  const timer = setTimeout(say, LONG_WAIT_MS);
+  try {
+    return await promise;
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
-/** Refresh period in milliseconds: the median interval of frame times; null if there are too few. */
-export function refreshPeriod(times) {
-  const intervals = times.slice(1).map((time, index) => time - times[index]).sort((a, b) => a - b);
-  return intervals.length < 3 ? null : intervals[Math.floor(intervals.length / 2)];
-}
-
-function element(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.append(...children);
-  return made;
-}
-
-function answerButton(side, response) {
-  const label = response === "yes" ? "Yes, changed" : "No, not changed";
-  const key = element("kbd", { "aria-hidden": "true" }, KEYS[side].toUpperCase());
-  return element(
-    "button",
-    { type: "button", "data-response": response, "aria-keyshortcuts": KEYS[side].toUpperCase() },
-    key,
-    label,
-  );
-}
-
-/** Builds the view: question, stage with canvas and fixation mark, buttons, feedback line. */
-function buildView(yesSide) {
-  const canvas = element("canvas", { role: "img", "aria-label": "The picture to judge" });
-  const fixation = element("span", { class: "fixation", "aria-hidden": "true" }, "+");
-  const stage = element("div", { class: "stage" }, canvas, fixation);
-  const responses = yesSide === "left" ? { left: "yes", right: "no" } : { left: "no", right: "yes" };
-  const buttons = Object.entries(responses).map(([side, response]) => answerButton(side, response));
-  const answers = element("div", { class: "answers", role: "group", "aria-label": "Your answer" }, ...buttons);
-  const feedback = element("p", { class: "feedback", role: "status" });
-  const question = element("p", { class: "question" }, "Was this picture changed?");
-  const root = element("div", { class: "trial" }, question, stage, answers, feedback);
-  return { root, canvas, fixation, buttons, feedback, responses };
-}
-
-/** Sizes the canvas in device pixels and returns how the picture will stand on it. */
-function fitCanvas(canvas, bitmap, targetCss) {
-  const ratio = window.devicePixelRatio;
-  const room = Math.min(targetCss, document.documentElement.clientWidth - 32);
-  const scale = wholeScale(room, ratio, Math.max(bitmap.width, bitmap.height));
-  canvas.width = bitmap.width * scale + 2 * MARGIN;
-  canvas.height = bitmap.height * scale + 2 * MARGIN;
-  canvas.style.width = `${canvas.width / ratio}px`;
-  canvas.style.height = `${canvas.height / ratio}px`;
-  return { scale, device_pixel_ratio: ratio, css_px: (bitmap.width * scale) / ratio };
-}
-
-/** Moves the canvas by less than a device pixel, so that its pixels fall onto the screen's; a transform would blur. */
-function alignToDevicePixels(canvas, ratio) {
-  const box = canvas.getBoundingClientRect();
-  const off = (value) => Math.round(value * ratio) / ratio - value;
-  canvas.style.left = `${off(box.left)}px`;
-  canvas.style.top = `${off(box.top)}px`;
-}
-
-function paint(canvas, bitmap) {
-  const context = canvas.getContext("2d", { alpha: false });
-  context.fillStyle = SURROUND;
-  context.fillRect(0, 0, canvas.width, canvas.height);
-  context.imageSmoothingEnabled = false;
-  context.drawImage(bitmap, MARGIN, MARGIN, canvas.width - 2 * MARGIN, canvas.height - 2 * MARGIN);
+/** Calls back at each change of the window's size or zoom, until it is stopped. */
+function watchWindow(onChange) {
+  const controller = new AbortController();
+  const { signal } = controller;
+  window.addEventListener("resize", onChange, { signal });
+  const watchRatio = () => {
+    const query = matchMedia(`(resolution: ${window.devicePixelRatio}dppx)`);
+    query.addEventListener("change", () => (onChange(), watchRatio()), { signal, once: true });
+  };
+  watchRatio();
+  return () => controller.abort();
 }
 
 /** Counts how often the page loses focus or is hidden, until it is stopped. */
 function watchAttention() {
   const counts = { blur_count: 0, hidden_count: 0 };
-  const onBlur = () => (counts.blur_count += 1);
-  const onHidden = () => (counts.hidden_count += document.hidden ? 1 : 0);
-  window.addEventListener("blur", onBlur);
-  document.addEventListener("visibilitychange", onHidden);
-  const stop = () => {
-    window.removeEventListener("blur", onBlur);
-    document.removeEventListener("visibilitychange", onHidden);
-    return counts;
-  };
-  return { stop };
+  const controller = new AbortController();
+  const { signal } = controller;
+  window.addEventListener("blur", () => (counts.blur_count += 1), { signal });
+  document.addEventListener("visibilitychange", () => (counts.hidden_count += document.hidden ? 1 : 0), { signal });
+  return () => (controller.abort(), counts);
 }
 
-/** Records the frames from now on; stop() gives their times. */
-function watchFrames(first) {
-  const times = [first];
-  let running = true;
-  const record = (time) => {
-    if (!running) return;
-    times.push(time);
-    requestAnimationFrame(record);
-  };
-  requestAnimationFrame(record);
-  return {
-    stop: () => {
-      running = false;
-      return times;
-    },
-  };
+function layersOf(trial, pictures) {
+  const made = (picture, place) => noise(picture.width, picture.height, `${trial.mask_seed}/${place}`);
+  return { pictures, mask: trial.mask_ms > 0 ? pictures.map(made) : [] };
 }
 
-/** Waits for a key or a button; gives the response, the time of the input event, and what kind of input it was. */
-function firstAnswer(view, onset) {
-  return new Promise((resolve) => {
-    let pointer = null; // the last press: a click that follows it takes its time and kind
-    const controller = new AbortController();
-    const listen = (target, kind, handler) => target.addEventListener(kind, handler, { signal: controller.signal });
-    const give = (response, time, inputType) => {
-      if (time < onset) return;
-      controller.abort();
-      resolve({ response, time, input_type: inputType });
-    };
-    listen(document, "keydown", (event) => {
-      const side = Object.keys(KEYS).find((name) => KEYS[name] === event.key.toLowerCase());
-      if (!side || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
-      event.preventDefault();
-      give(view.responses[side], event.timeStamp, "keyboard");
-    });
-    for (const button of view.buttons) {
-      listen(button, "pointerdown", (event) => {
-        pointer = { time: event.timeStamp, type: event.pointerType || "mouse" };
-      });
-      listen(button, "click", (event) => {
-        const pressed = event.detail > 0 && pointer !== null;
-        give(button.dataset.response, pressed ? pointer.time : event.timeStamp, pressed ? pointer.type : "keyboard");
-      });
-    }
-  });
+/** Fits the pictures to the window, now and whenever it changes; counts when that gave shown pictures another size. */
+function keepFitting(view, stage) {
+  let resized = 0;
+  const refit = () => {
+    if (stage.fit() && view.uncovered) resized += 1;
+    view.name(stage.stacked);
+  };
+  refit();
+  return { stop: watchWindow(refit), resized: () => resized };
+}
+
+function plannedFrames(trial, period) {
+  const frames = (ms) => (ms > 0 ? wholeFrames(ms, period) : null);
+  return { frames_planned: frames(trial.exposure_ms), mask: frames(trial.mask_ms) };
+}
+
+/** Shows the pictures and the mask for their time, from the log's first frame on; null for what is not timed. */
+async function expose(stage, log, { frames_planned, mask }) {
+  const passed = (from, frames) => log.until((time) => log.refreshes(from, time) >= frames);
+  if (frames_planned === null) return { frames_planned, frames_shown: null, mask_frames: null };
+  const end = await passed(log.first, frames_planned);
+  stage.show(mask === null ? null : "mask");
+  const shown = { frames_planned, frames_shown: log.refreshes(log.first, end), mask_frames: null };
+  if (mask === null) return shown;
+  const bare = await passed(end, mask);
+  stage.show(null);
+  return { ...shown, mask_frames: log.refreshes(end, bare) };
+}
+
+/** Asks how sure the participant is; an instructed trial does not. */
+async function rate(view, stage, trial) {
+  if (trial.confidence === 0 || trial.instructed) return { confidence: null, confidence_rt_ms: null };
+  const row = view.askConfidence();
+  stage.align();
+  focusOn(row, focusedKey && row.choices[0].key);
+  await nextFrame();
+  const since = await nextFrame();
+  view.phase("rating");
+  const rated = await firstChoice(row, since + SECOND_TAP_MS);
+  return { confidence: Number(rated.value), confidence_rt_ms: rated.time - since };
+}
+
+function feedback({ correct }, response, { answers, texts }, stacked) {
+  const truth = correct ? response : answers.find((answer) => answer !== response);
+  return fill(texts[correct ? "feedback-right" : "feedback-wrong"], { truth: wordFor(texts, "truth", truth, stacked) });
 }
 
 class PerturbationTrial {
@@ -197,62 +189,58 @@ class PerturbationTrial {
   }
 
   async run(displayElement, trial) {
-    const bitmap = await trial.picture();
-    const view = buildView(trial.yes_side);
+    const pictures = await noticed(trial.pictures(), () => displayElement.replaceChildren(notice(trial.texts.waiting)));
+    const begun = await trial.begin();
+    const view = new TrialView(trial);
+    const stage = new Stage(view.canvas, layersOf(trial, pictures), trial.target_css_px);
     displayElement.replaceChildren(view.root);
-    const shown = fitCanvas(view.canvas, bitmap, trial.target_css_px);
-    view.canvas.style.visibility = "hidden";
-    alignToDevicePixels(view.canvas, shown.device_pixel_ratio);
-
-    const attention = watchAttention();
-    const period = await this.fixate(trial.fixation_ms);
-    paint(view.canvas, bitmap);
-    view.fixation.remove();
-    view.canvas.style.visibility = "visible";
-    const onset = await nextFrame();
-
-    const frames = watchFrames(onset);
-    const answering = firstAnswer(view, onset);
-    view.root.dataset.phase = "answering";
-    const answer = await answering;
-    view.root.dataset.phase = "answered";
-    const times = frames.stop();
-    for (const button of view.buttons) button.disabled = true;
-
-    const data = {
-      response: answer.response,
-      confidence: null,
-      confidence_rt_ms: null,
-      rt_ms: answer.time - onset,
-      onset_ms: onset,
-      frames_planned: null,
-      frames_shown: times.length,
-      mask_frames: null,
-      long_frames: times.slice(1).filter((time, i) => period && time - times[i] > LONG_FRAME * period).length,
-      refresh_hz: period && 1000 / period,
-      ...shown,
-      input_type: answer.input_type,
-      ...attention.stop(),
-      attempt: trial.attempt,
-    };
-    const told = await trial.submit(data);
-    if (told) {
-      view.feedback.textContent = this.feedback(told);
-      await pause(trial.feedback_ms);
-    }
+    const fitting = keepFitting(view, stage);
+    const stopAttention = watchAttention();
+    const asked = await this.ask(view, stage, trial);
+    const attempt = begun + fitting.resized();
+    const data = { ...asked, ...stage.placing(), ...stopAttention(), attempt };
+    await this.conclude(view, stage, trial, data);
+    fitting.stop();
     this.jsPsych.finishTrial(data);
   }
 
-  /** Waits for the fixation to pass; ends inside a frame callback and gives the refresh period. */
-  async fixate(ms) {
-    const times = [await nextFrame()];
-    while (times.at(-1) - times[0] < ms) times.push(await nextFrame());
-    return refreshPeriod(times);
+  /** From the fixation mark to the last thing that is asked; gives what the participant did, and what was shown. */
+  async ask(view, stage, trial) {
+    stage.show("pictures");
+    focusOn(view.answers, focusedKey);
+    const fixation = await framesFor(trial.fixation_ms);
+    const log = new FrameLog(fixation.at(-1), refreshPeriod(fixation));
+    view.uncover();
+    const onset = await log.until((time) => time > log.first);
+    const answering = firstChoice(view.answers, onset);
+    const exposing = expose(stage, log, plannedFrames(trial, log.period));
+    view.phase("answering");
+    const answer = await answering;
+    focusedKey = answer.focused;
+    const untilAnswer = log.refreshes(log.first);
+    const shown = await exposing;
+    const long_frames = log.stop();
+    view.phase("answered");
+    return {
+      response: answer.value,
+      rt_ms: answer.time - onset,
+      input_type: answer.input_type,
+      onset_ms: onset,
+      ...shown,
+      frames_shown: shown.frames_shown ?? untilAnswer,
+      long_frames,
+      refresh_hz: 1000 / log.period,
+      ...(await rate(view, stage, trial)),
+    };
   }
 
-  feedback({ correct, changed }) {
-    const truth = changed ? "it was changed" : "it was not changed";
-    return correct ? `✓ Right: ${truth}.` : `✗ Not quite: ${truth}.`;
+  /** Hands the answer over, and gives feedback if the server does. */
+  async conclude(view, stage, trial, data) {
+    const waiting = () => (view.feedback.textContent = trial.texts.waiting);
+    const told = await noticed(trial.submit(data), waiting);
+    if (!told) return;
+    view.feedback.textContent = feedback(told, data.response, trial, stage.stacked);
+    await pause(trial.feedback_ms);
   }
 }
 

@@ -1,141 +1,133 @@
 // The task: makes a jsPsych timeline of what the server planned, from the first trial that has no answer yet.
 
-import { Outbox, post } from "./outbox.js";
+import { Outbox } from "./outbox.js";
 import PerturbationTrial from "./perturbation-trial.js";
-import { TextScreen, failure, instructions, mainBegins, pauseBetween, welcomeBack } from "./screens.js";
+import { Pictures } from "./pictures.js";
+import { firstScreen, screenBefore, show, stopAt, TextScreen } from "./screens.js";
+import { insistOnGetting, insistOnPosting, newUuid } from "./server.js";
+import { becomeTheOnlyTab } from "./tabs.js";
+import { fill, readTexts, screenContent } from "./texts.js";
 
 const task = document.getElementById("task");
 const saving = document.getElementById("saving");
 const progress = document.getElementById("progress");
-const PICTURE_TRIES = 6;
-
-const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
-async function fetchState() {
-  const reply = await fetch(task.dataset.state, { cache: "no-store" });
-  if (!reply.ok) throw new Error(`The study answered ${reply.status}.`);
-  return reply.json();
-}
-
-/** Gives the decoded picture, exactly as it is in its file, after a few tries. */
-async function fetchPicture(url) {
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      const reply = await fetch(url);
-      if (!reply.ok) throw new Error(`A picture could not be loaded (${reply.status}).`);
-      return await createImageBitmap(await reply.blob(), { colorSpaceConversion: "none", premultiplyAlpha: "none" });
-    } catch (error) {
-      if (attempt === PICTURE_TRIES) throw error;
-      await pause(300 * 2 ** attempt);
-    }
-  }
-}
-
-/** The decoded pictures, loaded a block at a time and one block ahead. */
-class Pictures {
-  constructor(trials) {
-    this.trials = trials;
-    this.loading = new Map();
-  }
-
-  load(number) {
-    const block = this.trials.filter((each) => each.block === number);
-    for (const trial of block.filter((each) => !this.loading.has(each.index))) {
-      const bitmap = fetchPicture(trial.pictures[0]);
-      bitmap.catch(() => {}); // reported by the trial that needs it
-      this.loading.set(trial.index, bitmap);
-    }
-    return Promise.allSettled(block.map((each) => this.loading.get(each.index)));
-  }
-
-  take(trial) {
-    this.load(trial.block);
-    return this.loading.get(trial.index);
-  }
-}
+const texts = readTexts();
+const LATE_MS = 3000; // unsent answers after the last trial are offered as a file after this time
 
 function showCount(waiting) {
-  saving.textContent = waiting === 0 ? "" : waiting === 1 ? "saving…" : `saving… ${waiting} left`;
+  saving.textContent = waiting === 0 ? "" : fill(texts[waiting === 1 ? "saving-one" : "saving-many"], { waiting });
 }
 
 function fail(error) {
-  task.innerHTML = failure("The study could not go on.");
   console.warn(error);
+  stopAt(task, "failure");
 }
 
-function screen(text) {
-  return { type: TextScreen, ...text };
+/** Goes where the server says; a page that is out of date is loaded again. */
+function onRefused(refused) {
+  if (refused.next) location.replace(refused.next);
+  else if (refused.status === 409 || refused.status === 422) location.reload();
+  else fail(refused);
 }
 
-function trialNode(trial, { state, outbox, pictures, total }) {
+/** Tells the server that a page was loaded, and which trial was seen on an earlier one and never answered. */
+async function visit(outbox) {
+  const seen = await outbox.begun();
+  const body = { client_uuid: newUuid(), seen_index: seen.at(-1) ?? null };
+  const reply = await insistOnPosting("/api/v1/visits", body);
+  if (reply.replaced) await outbox.forget(seen.at(-1));
+  return reply;
+}
+
+function trialNode(trial, place, { state, outbox, pictures }) {
   return {
     type: PerturbationTrial,
-    picture: () => pictures.take(trial),
+    task: state.task,
+    answers: state.answers,
     yes_side: state.yes_side,
+    instructed: trial.instructed,
+    confidence: state.confidence,
+    pictures: () => pictures.take(trial),
+    begin: () => outbox.begin(trial.index),
     target_css_px: state.target_css_px,
     fixation_ms: state.fixation_ms,
+    exposure_ms: state.exposure_ms,
+    mask_ms: state.mask_ms,
+    mask_seed: `${state.session_id}/${trial.index}`,
     feedback_ms: state.feedback_ms,
+    texts,
     submit: async (data) => {
-      const attempt = await outbox.begun.get(trial.index);
-      const answer = { ...data, attempt, trial_index: trial.index, client_uuid: crypto.randomUUID() };
-      const { acknowledged } = await outbox.put(answer);
-      progress.value = (trial.index + 1) / total;
-      if (trial.phase !== "practice") return null;
+      const { acknowledged } = await outbox.put({ ...data, trial_index: trial.index, client_uuid: newUuid() });
+      progress.value = (place + 1) / state.trials.length;
+      if (trial.phase !== "practice" && !state.adaptive) return null;
       const told = await acknowledged;
       return "correct" in told ? told : null;
-    },
-    on_start: () => {
-      outbox.begun.set(trial.index, outbox.begin(trial.index));
-      pictures.load(trial.block + 1);
     },
   };
 }
 
 /** The screens and trials that are still to come. */
-function timeline(context) {
-  const { state } = context;
-  const left = state.trials.slice(state.next_index);
-  const main = state.trials.filter((trial) => trial.phase === "main");
-  const practice = state.trials.length - main.length;
-  const resumed = state.next_index > 0;
-  const nodes = [screen(resumed ? welcomeBack(state, left.length) : instructions(state, practice))];
-  for (const [place, trial] of left.entries()) {
-    const before = left[place - 1];
-    if (before && before.phase !== trial.phase) nodes.push(screen(mainBegins(state, main.length)));
-    else if (before && before.block !== trial.block) nodes.push(screen(pauseBetween(trial.index - practice, main.length)));
-    nodes.push(trialNode(trial, context));
+function timeline(context, warmUp) {
+  const { state, place } = context;
+  const screen = (content) => ({ type: TextScreen, content: () => content });
+  const nodes = [screen(firstScreen(state, place, warmUp))];
+  for (let at = place; at < state.trials.length; at += 1) {
+    const between = at > place && screenBefore(state, at);
+    if (between) nodes.push(screen(between));
+    nodes.push(trialNode(state.trials[at], at, context));
   }
   return nodes;
 }
 
+/** Offers the answers that are still on their way as a file, while the outbox goes on trying. */
+async function offerAnswers(outbox) {
+  const entries = await outbox.pending();
+  if (entries.length === 0) return;
+  show(task, screenContent("last-answers", {}));
+  const text = JSON.stringify(entries, null, 2);
+  const link = task.querySelector("a[download]");
+  link.href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
+}
+
 async function finish(outbox) {
+  const timer = setTimeout(() => offerAnswers(outbox).catch(fail), LATE_MS);
   await outbox.drained();
-  for (let wait = 500; ; wait = Math.min(2 * wait, 20_000)) {
-    const reply = await post("/api/v1/finish", {}).catch(() => null);
-    if (reply?.ok) return location.replace((await reply.json()).next);
-    if (reply?.status === 409) return location.reload(); // an answer is missing: the state says which
-    await pause(wait);
-  }
+  clearTimeout(timer);
+  const { next } = await insistOnPosting("/api/v1/finish", {});
+  location.replace(next);
+}
+
+async function play() {
+  const outbox = await Outbox.open(task.dataset.session, { onCount: showCount, onRefused });
+  document.addEventListener("visibilitychange", () => outbox.send());
+  await outbox.drained();
+  const { warm_up } = await visit(outbox);
+  const state = await insistOnGetting(task.dataset.state);
+  const place = state.trials.findIndex((trial) => trial.index === state.next_index);
+  if (place < 0) return finish(outbox);
+
+  progress.value = place / state.trials.length;
+  const pictures = new Pictures(state.trials.slice(place), !state.adaptive);
+  pictures.load(state.trials[place]);
+  document.addEventListener("task-failed", (event) => fail(event.detail));
+  const on_finish = () => finish(outbox).catch(stop);
+  task.replaceChildren();
+  const jsPsych = jsPsychModule.initJsPsych({ display_element: task, on_finish });
+  await jsPsych.run(timeline({ state, place, outbox, pictures }, warm_up));
+}
+
+function stop(error) {
+  if (error.status) onRefused(error);
+  else fail(error);
 }
 
 async function main() {
-  let state = await fetchState();
-  const outbox = await Outbox.open(state.session_id, { onCount: showCount, onLost: () => location.reload() });
-  outbox.begun = new Map();
-  await outbox.drained();
-  state = await fetchState();
-  if (state.next_index === null) return finish(outbox);
-
-  const pictures = new Pictures(state.trials);
-  const context = { state, outbox, pictures, total: state.trials.length };
-  progress.value = state.next_index / state.trials.length;
-  await pictures.load(state.trials[state.next_index].block);
-  document.addEventListener("task-failed", (event) => fail(event.detail));
-  document.addEventListener("visibilitychange", () => outbox.send());
-
-  document.getElementById("loading").remove();
-  const jsPsych = jsPsychModule.initJsPsych({ display_element: task, on_finish: () => finish(outbox).catch(fail) });
-  await jsPsych.run(timeline(context));
+  window.addEventListener("pageshow", (event) => event.persisted && location.reload());
+  await becomeTheOnlyTab({
+    onOther: (takeOver) => stopAt(task, "other-tab").addEventListener("click", takeOver, { once: true }),
+    onTaken: () => location.reload(),
+  });
+  await play();
 }
 
-main().catch(fail);
+main().catch(stop);

@@ -106,7 +106,7 @@ def session_id(page) -> str:
     ("width", "options", "press", "kind"),
     [
         (1280, DESKTOP, lambda page: page.keyboard.press("f"), "keyboard"),
-        (390, PHONE, lambda page: page.tap(".answers button[data-response=yes]"), "touch"),
+        (390, PHONE, lambda page: page.tap(".answers button[data-value=yes]"), "touch"),
     ],
 )
 def test_a_whole_session_to_the_completion_code(chromium, site, screenshots, axe_source, width, options, press, kind):

@@ -1,0 +1,119 @@
+// The canvas on which the pictures of a trial stand, pixel for pixel: its backing store is in device pixels, each
+// picture pixel is a square of a whole number of them, nothing is smoothed, and the canvas lies on the screen's raster.
+
+const MARGIN = 2; // device pixels of surround on the canvas, since browsers may blend a canvas' outermost pixels
+const SURROUND = "#808080"; // as in task.css
+const LEAST_CSS = 96; // CSS pixels; a picture is not made smaller than this to fit the window
+const NARROW_CSS = 600;
+
+/** Device pixels per picture pixel: the largest whole number that fits, and at least one. */
+export function wholeScale(roomCss, ratio, size) {
+  return Math.max(1, Math.floor((roomCss * ratio) / size));
+}
+
+/** Random numbers from 0 to 2³² − 1, the same for the same text: Marsaglia's xorshift, seeded by FNV-1a. */
+function randomNumbers(text) {
+  let state = 0x811c9dc5;
+  for (const letter of text) state = Math.imul(state ^ letter.codePointAt(0), 0x01000193) >>> 0;
+  state ||= 1;
+  return () => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return (state >>>= 0);
+  };
+}
+
+/** A picture of noise, every channel of every pixel uniform over its 256 levels; the same for the same seed. */
+export function noise(width, height, seed) {
+  const canvas = Object.assign(document.createElement("canvas"), { width, height });
+  const context = canvas.getContext("2d");
+  const pixels = context.createImageData(width, height);
+  const next = randomNumbers(seed);
+  for (let at = 0; at < pixels.data.length; at += 4) {
+    const drawn = next();
+    pixels.data.set([drawn >>> 24, (drawn >>> 16) & 255, (drawn >>> 8) & 255, 255], at);
+  }
+  context.putImageData(pixels, 0, 0);
+  return canvas;
+}
+
+export class Stage {
+  /** `layers` names what can be shown: for each name a list of as many equally large pictures as stand side by side. */
+  constructor(canvas, layers, targetCss) {
+    const [{ width, height }, ...others] = Object.values(layers)[0];
+    Object.assign(this, { canvas, layers, targetCss, width, height, count: 1 + others.length, shown: null });
+  }
+
+  /** Sizes the canvas for the window as it is now and paints it again; gives whether the pictures' size changed. */
+  fit() {
+    const before = [this.scale, this.ratio, this.stacked].join();
+    this.ratio = window.devicePixelRatio;
+    this.stacked = this.count > 1 && this.sideBySide(1) > document.documentElement.clientWidth;
+    this.scale = wholeScale(this.targetCss, this.ratio, Math.max(this.width, this.height));
+    const least = Math.min(this.scale, wholeScale(LEAST_CSS, this.ratio, Math.max(this.width, this.height)));
+    for (this.size(); this.scale > least && this.overflows(); this.size()) this.scale -= 1;
+    this.size();
+    this.align();
+    this.paint();
+    return before !== [this.scale, this.ratio, this.stacked].join();
+  }
+
+  /** Shows one of the layers, or with null the bare surround; painted now. */
+  show(layer) {
+    this.shown = layer;
+    this.paint();
+  }
+
+  /** How the pictures stand on the screen, in the words of the data. */
+  placing() {
+    const { scale, ratio } = this;
+    return { scale, device_pixel_ratio: ratio, css_px: (this.width * scale) / ratio };
+  }
+
+  gap() {
+    return Math.round((document.documentElement.clientWidth < NARROW_CSS ? 12 : 32) * this.ratio);
+  }
+
+  sideBySide(scale) {
+    return (this.count * this.width * scale + (this.count - 1) * this.gap() + 2 * MARGIN) / this.ratio;
+  }
+
+  size() {
+    const along = (length) => this.count * length * this.scale + (this.count - 1) * this.gap() + 2 * MARGIN;
+    const across = (length) => length * this.scale + 2 * MARGIN;
+    this.canvas.width = (this.stacked ? across : along)(this.width);
+    this.canvas.height = (this.stacked ? along : across)(this.height);
+    this.canvas.style.width = `${this.canvas.width / this.ratio}px`;
+    this.canvas.style.height = `${this.canvas.height / this.ratio}px`;
+  }
+
+  overflows() {
+    const page = document.documentElement;
+    const height = Math.max(page.clientHeight, window.innerHeight); // the latter grows when a phone hides its bars
+    return page.scrollWidth > page.clientWidth || page.scrollHeight > height + 1;
+  }
+
+  /** Moves the canvas by less than a device pixel, so that its pixels fall onto the screen's; a transform would blur. */
+  align() {
+    Object.assign(this.canvas.style, { left: "0", top: "0" });
+    const box = this.canvas.getBoundingClientRect();
+    const off = (value) => Math.round(value * this.ratio) / this.ratio - value;
+    Object.assign(this.canvas.style, { left: `${off(box.left)}px`, top: `${off(box.top)}px` });
+  }
+
+  paint() {
+    const context = this.canvas.getContext("2d", { alpha: false });
+    context.fillStyle = SURROUND;
+    context.fillRect(0, 0, this.canvas.width, this.canvas.height);
+    context.imageSmoothingEnabled = false;
+    for (const [place, picture] of (this.layers[this.shown] ?? []).entries()) this.draw(context, picture, place);
+  }
+
+  draw(context, picture, place) {
+    const [width, height] = [this.width * this.scale, this.height * this.scale];
+    const step = place * ((this.stacked ? height : width) + this.gap());
+    const [x, y] = this.stacked ? [0, step] : [step, 0];
+    context.drawImage(picture, MARGIN + x, MARGIN + y, width, height);
+  }
+}
