@@ -9,6 +9,7 @@ from study_app import cli, languages, refusals, security, state
 from study_app.api import api
 from study_app.pages import pages
 from study_app.settings import ROOT, Settings, from_environment
+from study_app.step_pages import step_pages
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -21,6 +22,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     security.register(app)
     refusals.register(app)
     app.register_blueprint(pages)
+    app.register_blueprint(step_pages)
     app.register_blueprint(api)
     cli.register(app)
     return app

@@ -13,9 +13,11 @@ from functools import cache
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.support import NullTranslations, Translations
-from flask import Flask, Response, g, request
-from flask_babel import Babel, Domain, get_locale, refresh
+from flask import Flask, g, request
+from flask_babel import Babel, Domain, get_locale, gettext, refresh
+from werkzeug.wrappers import Response as AnyResponse
 
+from study_app.detection import DetectionProtocol
 from study_app.settings import ROOT
 
 NAMES = {"en": "English", "de": "Deutsch"}  # each in its own language
@@ -49,10 +51,12 @@ def texts(language: str) -> NullTranslations:
 def register(app: Flask) -> None:
     """Gives the app's templates ``_()``, ``ngettext()``, ``{% trans %}`` and ``language()``."""
     babel = Babel()
-    babel.domain_instance = Catalogues()
+    babel.domain_instance = Catalogues()  # type: ignore[no-untyped-call]
     app.jinja_env.policies["ext.i18n.trimmed"] = True
     babel.init_app(app, locale_selector=current)
-    app.jinja_env.globals.update(language=current, languages=offered, language_names=NAMES)
+    app.jinja_env.globals.update(
+        language=current, languages=offered, language_names=NAMES, title_of=title, contact_of=contact
+    )
 
 
 def offer(languages: Sequence[str], chosen: str | None = None) -> None:
@@ -76,9 +80,20 @@ def current() -> str:
     return languages[0]
 
 
-def remember(response: Response, language: str) -> None:
+def remember(response: AnyResponse, language: str) -> None:
     """Keeps a choice of language in the browser; anything but one of ours is passed over."""
     if language in NAMES:
         response.set_cookie(
             COOKIE, language, max_age=COOKIE_DAYS * 86_400, samesite="Lax", secure=request.is_secure, httponly=True
         )
+
+
+def title(protocol: DetectionProtocol) -> str:
+    """Returns a protocol's title; the one that it has by default in the language of the request."""
+    return protocol.title if protocol.title != DetectionProtocol.title else gettext("Can you see the change?")
+
+
+def contact(protocol: DetectionProtocol) -> str:
+    """Returns whom to ask; the one that a protocol names by default in the language of the request."""
+    default = DetectionProtocol.contact
+    return protocol.contact if protocol.contact != default else gettext("the person who gave you this link")

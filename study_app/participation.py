@@ -142,7 +142,7 @@ def finish(database: DatabaseSession, session: Session) -> str:
 def end(database: DatabaseSession, session: Session, reason: str, **detail: Any) -> None:
     """Ends a session that is not finished, for one of the reasons of ``Session.end_reason``; its place becomes free."""
     session.ended_at, session.end_reason = datetime.now(UTC), reason
-    session.participant.place = None
+    places.give_back(session.participant)
     audit(database, reason, session, **detail)
 
 

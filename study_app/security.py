@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from flask import Flask, Response, g, request
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.wrappers import Response as AnyResponse
 
 from study_app.refusals import Refusal
 from study_app.state import settings
@@ -84,13 +85,16 @@ def cookie_name(name: str) -> str:
 
 def visitor_token() -> str:
     """Returns the token of this browser, whoever it is; made at its first request."""
-    return g.get("new_visitor") or cookie(VISITOR) or renew_visitor()
+    found: str | None = g.get("new_visitor") or cookie(VISITOR)
+    if not found:
+        found = g.new_visitor = new_token()
+    return found
 
 
-def renew_visitor() -> str:
-    """Returns a new token of this browser, as if it had never been here; the cookie comes with the answer."""
-    token: str = g.setdefault("new_visitor", new_token())
-    return token
+def become_visitor(token: str) -> None:
+    """Gives this browser the token that it is known by from now on; the cookie comes with the answer."""
+    if token != visitor_token():
+        g.new_visitor = token
 
 
 def session_token(visitor: str) -> str:
@@ -143,7 +147,7 @@ def give_visitor_cookie(response: Response) -> Response:
     return response
 
 
-def set_cookie(response: Response, name: str, token: str, *, days: int) -> None:
+def set_cookie(response: AnyResponse, name: str, token: str, *, days: int) -> None:
     """Gives the browser a token: not readable by scripts, not sent along from other sites."""
     response.set_cookie(
         cookie_name(name),
@@ -156,6 +160,6 @@ def set_cookie(response: Response, name: str, token: str, *, days: int) -> None:
     )
 
 
-def drop_cookie(response: Response, name: str) -> None:
+def drop_cookie(response: AnyResponse, name: str) -> None:
     """Takes a token from the browser."""
     response.delete_cookie(cookie_name(name), httponly=True, samesite="Lax", secure=request.is_secure, path="/")
