@@ -24,7 +24,7 @@ _FOUND = (
     .options(contains_eager(Session.participant).contains_eager(Participant.protocol))
     .where(Session.token_sha256 == bindparam("token_sha256"))
 )  # one statement, made once: every request of a participant begins with it
-_LOCKED = _FOUND.with_for_update(of=Session)
+_LOCKED = _FOUND.with_for_update(of=Session, key_share=True)  # rows that refer to it may be added meanwhile
 CODE_LETTERS = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"  # none that are taken for one another
 
 

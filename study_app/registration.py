@@ -130,7 +130,7 @@ def _store(session: Session, name: str, source: str, stimuli: StimulusSet) -> Re
 def current_protocol(session: Session, *, lock: bool = False) -> Protocol | None:
     """Returns the protocol that new participants get: the one that was opened last; ``lock`` holds its row."""
     query = select(Protocol).order_by(Protocol.opened_at.desc(), Protocol.id.desc()).limit(1)
-    return session.scalar(query.with_for_update() if lock else query)
+    return session.scalar(query.with_for_update(key_share=True) if lock else query)
 
 
 def usable(session: Session, set_id: int, region: str, attack: str) -> dict[tuple[str, Cell | None], int]:
