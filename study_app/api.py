@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, make_response, request, url_for
-from sqlalchemy import select
 from sqlalchemy.orm import Session as DatabaseSession
+from werkzeug.wrappers import Response as AnyResponse
 
-from core.manifest import png_name
-from study_app import answers, detection, participation, resumption, security
-from study_app.models import PlannedTrial, Session, StimulusRow, StimulusSet
+from study_app import answers, detection, participation, resumption, security, steps
+from study_app.models import PlannedTrial, Session
 from study_app.refusals import Refusal
 from study_app.state import database
 
 api = Blueprint("api", __name__, url_prefix="/api/v1")
 PICTURE_CACHE = "private, max-age=86400, immutable, no-transform"
+PICTURE_TAG = "unchanged"  # of all pictures: what a name stands for never changes, and a tag of the contents would tell
 
 
 @api.get("/state")
 def state() -> Response:
     """Everything that the browser needs to go on: opaque pictures, how many are answered, timing, key mapping."""
     with database().reading() as reader:
-        session = _session(reader)
+        session = _going_on(_session(reader))
         protocol = participation.protocol_of(session)
         unanswered = participation.missing(reader, session)
         return jsonify(
@@ -34,6 +33,8 @@ def state() -> Response:
             answers=detection.ANSWERS[protocol.task],
             confidence=protocol.answer.confidence,
             adaptive=protocol.adaptive.method != "none",
+            language=session.participant.locale,
+            preview=session.participant.preview,
             yes_side=session.participant.yes_side,
             signal_share=protocol.main.signal_share,
             minutes=protocol.minutes,
@@ -61,28 +62,17 @@ def _trial(trial: PlannedTrial) -> dict[str, Any]:
 
 
 @api.get("/pictures/<token>")
-def picture(token: str) -> Response:
+def picture(token: str) -> AnyResponse:
     """The PNG of one trial of this session, up to one block ahead of the next unanswered trial."""
     with database().reading() as reader:
-        session = _session(reader)
-        query = (
-            select(PlannedTrial.block, StimulusRow.sha256, StimulusSet.directory)
-            .join(
-                StimulusRow,
-                ((PlannedTrial.token == token) & (PlannedTrial.stimulus_id == StimulusRow.id))
-                | ((PlannedTrial.pair_token == token) & (PlannedTrial.pair_stimulus_id == StimulusRow.id)),
-            )
-            .join(StimulusSet, StimulusRow.set_id == StimulusSet.id)
-            .where(PlannedTrial.session_id == session.id, PlannedTrial.placed)
-        )
-        found = reader.execute(query).one_or_none()
-        ahead = participation.next_trial(reader, session)
-    if found is None or (ahead is not None and found.block > ahead.block + 1):
+        path = served_pictures.find(reader, _session(reader), token)
+    if path is None:
         raise Refusal(404, "not found", "no such picture")
-    response = make_response((Path(found.directory) / png_name(found.sha256)).read_bytes())
+    response = make_response(path.read_bytes())
     response.headers["Content-Type"] = "image/png"
     response.headers["Cache-Control"] = PICTURE_CACHE
-    return response
+    response.set_etag(PICTURE_TAG)
+    return response.make_conditional(request)
 
 
 @api.post("/trials")
@@ -115,7 +105,7 @@ def post_visit() -> Response:
 def finish() -> Response:
     """The completion code, once the server holds every answer; 409 with the missing indexes before that."""
     with database().writing() as writer:
-        session = _session(writer, lock=True)
+        session = _going_on(_session(writer, lock=True))
         if missing := participation.missing(writer, session):
             raise Refusal(409, "incomplete", "some trials are not answered yet", missing=missing)
         code = participation.finish(writer, session)
@@ -126,4 +116,18 @@ def _session(session: DatabaseSession, *, lock: bool = False) -> Session:
     found = participation.find_session(session, security.cookie(security.SESSION), lock=lock)
     if found is None:
         raise Refusal(401, "no session", "expected the cookie of a session; open the study's address and give consent")
+    steps.require_passed(session, found)
     return found
+
+
+def _going_on(session: Session) -> Session:
+    """Returns a session that is not over for another reason than that all is answered, in a study that is not closed.
+
+    Raises:
+        Refusal: it is over.
+    """
+    if session.end_reason is not None:
+        raise Refusal(409, "ended", "this session is over", next=url_for("pages.ended"))
+    if session.participant.protocol.closed_at is not None and session.finished_at is None:
+        raise Refusal(403, "closed", "this study is closed: nobody can go on", next=url_for("pages.study"))
+    return session

@@ -22,7 +22,7 @@ from study_app.settings import ROOT
 
 METHODS = [("study_app/*.py", "python"), ("templates/study/**.html", "jinja2")]
 OPTIONS = {"templates/study/**.html": {"trimmed": "true"}}
-SEARCHED = ("study_app", "templates/study")
+SEARCHED = ("study_app", "templates", "templates/study", "templates/study/steps")
 HEADER = """# {language} texts of the participants' pages.
 msgid ""
 msgstr ""
@@ -90,8 +90,7 @@ def _strings(text: object) -> tuple[str, ...]:
 
 
 def _is_searched(directory: str) -> bool:
-    name = Path(directory).relative_to(ROOT).as_posix()
-    return name in {"templates", *SEARCHED}
+    return Path(directory).relative_to(ROOT).as_posix() in SEARCHED
 
 
 def main(_argv: Sequence[str] | None = None) -> int:

@@ -1,13 +1,16 @@
-"""The one shape in which the server says no: ``{"error": {"code", "message", …}}``."""
+"""The one shape in which the server says no: ``{"error": {"code", "message", …}}``, or a page, to a browser's page.
+
+Neither says more than it must: what went wrong inside is in the log alone.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from flask import Flask, Response, current_app, jsonify, make_response, request
+from flask import Flask, Response, current_app, jsonify, make_response, render_template, request
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from werkzeug.exceptions import HTTPException, ServiceUnavailable
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, ServiceUnavailable
 
 from study_app.turns import BusyError
 
@@ -26,8 +29,11 @@ class Refusal(Exception):  # noqa: N818  (not an error of ours: an answer to the
         self.body = {"error": {"code": code, "message": message, **more}}
 
     def response(self) -> Response:
-        """Returns the HTTP answer."""
-        return make_response(jsonify(self.body), self.status)
+        """Returns the HTTP answer: a page where a browser asked for one, else JSON."""
+        response = error_page(self.status) if _wants_page() else make_response(jsonify(self.body), self.status)
+        if "retry_after" in self.body["error"]:
+            response.headers["Retry-After"] = str(self.body["error"]["retry_after"])
+        return response
 
 
 def register(app: Flask) -> None:
@@ -38,10 +44,27 @@ def register(app: Flask) -> None:
         app.register_error_handler(kind, _out_of_reach)
 
 
+def error_page(status: int) -> Response:
+    """Returns a page that says what went wrong as far as a participant can do something about it."""
+    return make_response(render_template("study/error.html", status=status), status)
+
+
+def _wants_page() -> bool:
+    return not request.path.startswith("/api/") and request.accept_mimetypes.accept_html
+
+
 def _http_error(error: HTTPException) -> Response | HTTPException:
-    if not request.path.startswith("/api/"):
+    if error.response is not None or (error.code or 500) < 400:
         return error
-    return Refusal(error.code or 500, error.name.lower(), error.description or error.name).response()
+    code = error.code or 500
+    response = (
+        Refusal(code, error.name.lower(), error.description or error.name).response()
+        if request.path.startswith("/api/")
+        else error_page(code)
+    )
+    if isinstance(error, MethodNotAllowed):
+        response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
+    return response
 
 
 def _out_of_reach(error: Exception) -> Response:
