@@ -8,7 +8,7 @@ from flask import Blueprint, Response, jsonify, make_response, request, url_for
 from sqlalchemy.orm import Session as DatabaseSession
 from werkzeug.wrappers import Response as AnyResponse
 
-from study_app import answers, detection, participation, resumption, security, steps
+from study_app import answers, detection, participation, resumption, security, served_pictures, steps
 from study_app.models import PlannedTrial, Session
 from study_app.refusals import Refusal
 from study_app.state import database
