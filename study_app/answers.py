@@ -20,6 +20,7 @@ from sqlalchemy.orm import aliased
 from study_app.detection import ANSWERS, DetectionProtocol
 from study_app.models import PlannedTrial, Response, Session
 from study_app.participation import audit, next_trial, protocol_of
+from study_app.placement import place_next
 from study_app.refusals import Refusal
 
 INPUT_TYPES = ("keyboard", "mouse", "touch", "pen", "robot")
@@ -238,6 +239,8 @@ def _add(
         audit(database, "reused client_uuid refused", session, trial_index=answer.trial_index)
         return Refusal(409, "reused", "this client_uuid belongs to another answer")
     database.execute(_SEEN, {"session": session.id, "now": now})
+    if protocol.adaptive.method != "none":
+        place_next(database, session, protocol)
     return _outcome(planned, correct, duplicate=False)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session as DatabaseSession
 
-from study_app import detection, registration, scheduling, security
+from study_app import adaptive, detection, registration, scheduling, security
+from study_app.adaptive import Law
 from study_app.detection import DetectionProtocol
 from study_app.models import PlannedTrial, Protocol
 from study_app.scheduling import Cell, Design, Placement
@@ -33,10 +35,12 @@ def material(database: DatabaseSession, protocol: Protocol) -> Material:
 
 def planned(of: Material, place: int) -> list[PlannedTrial]:
     """Returns the whole plan of the participant at this place."""
-    return [
-        planned_trial(of, trial, index, index * POSITION_STEP)
-        for index, trial in enumerate(scheduling.plan(of.design, place))
-    ]
+    trials = scheduling.plan(of.design, place)
+    rows = [planned_trial(of, trial, index, index * POSITION_STEP) for index, trial in enumerate(trials)]
+    if rows and not rows[0].placed and (cell := trials[0].cell) is not None:
+        level = adaptive.next_level(law(of.settings, of.design.eps), ())
+        rows[0].stimulus_id, rows[0].placed = of.rows[trials[0].source_id, Cell(cell.run, level)], True
+    return rows
 
 
 def planned_trial(of: Material, trial: Placement, index: int, position: int) -> PlannedTrial:
@@ -67,3 +71,9 @@ def is_adaptive(settings: DetectionProtocol, trial: Placement) -> bool:
     """Returns whether the ε of a trial is chosen from the answers before it."""
     perturbed = trial.phase == "main" and trial.catch is None and trial.cell is not None
     return perturbed and settings.adaptive.method != "none"
+
+
+def law(settings: DetectionProtocol, levels: Iterable[int]) -> Law:
+    """Returns what adaptive placement assumes of the observer."""
+    chosen, forced = settings.adaptive, settings.task == "2afc"
+    return adaptive.law_of(levels, chosen.guess, chosen.lapse, forced_choice=forced)
