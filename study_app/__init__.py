@@ -5,7 +5,8 @@ from __future__ import annotations
 from flask import Flask
 from jinja2 import StrictUndefined
 
-from study_app import cli, languages, refusals, security, state
+from study_app import cli, languages, refusals, security, staff_commands, state
+from study_app.admin import admin
 from study_app.api import api
 from study_app.pages import pages
 from study_app.settings import ROOT, Settings, from_environment
@@ -24,5 +25,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(pages)
     app.register_blueprint(step_pages)
     app.register_blueprint(api)
+    app.register_blueprint(admin)
     cli.register(app)
+    staff_commands.register(app)
     return app

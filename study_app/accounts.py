@@ -1,8 +1,8 @@
 """Researchers' accounts: signing in and out, sessions that expire, invitations, passwords.
 
 A session ends after half an hour without a click and after twelve hours in any case; its token is new at each sign-in.
-Signing in takes as long for an address without an account as for one with it, and after ten refusals in a quarter of an
-hour an address has to wait. Times are arguments, so that tests need not wait.
+Signing in takes as long for an address without an account as for one with it; how often it may be tried is limited where
+it is asked for (``study_app.admin.doors``). Times are arguments, so that tests need not wait.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ from sqlalchemy.orm import Session as DatabaseSession
 from core.errors import StudyError
 from study_app import ledger, passwords, security
 from study_app.database import Database
-from study_app.staff import ROLES, Action, Invitation, Researcher, StaffSession
+from study_app.staff import ROLES, Invitation, Researcher, StaffSession
 
 IDLE, LIFETIME, INVITED_FOR = timedelta(minutes=30), timedelta(hours=12), timedelta(days=7)
-ATTEMPTS, WINDOW = 10, timedelta(minutes=15)
 TOUCH_EVERY = timedelta(minutes=1)  # how exactly a session's last click is known
 REFUSED = "sign-in refused"
 EXPECTED_EMAIL = "expected an address such as name@example.org"
@@ -28,10 +27,6 @@ EXPECTED_EMAIL = "expected an address such as name@example.org"
 
 class WrongCredentialsError(StudyError):
     """No such account, or another password: nobody is told which."""
-
-
-class TooManyAttemptsError(StudyError):
-    """The address was refused too often within a quarter of an hour."""
 
 
 @dataclass(frozen=True)
@@ -87,15 +82,12 @@ def sign_in(database: Database, email: str, password: str, *, now: datetime) -> 
 
     Raises:
         WrongCredentialsError: no such account, a disabled one, or another password.
-        TooManyAttemptsError: refused too often just now, whatever the password.
     """
     email = email.strip().lower()
     with database.reading() as reader:
-        refuse_too_many(reader, email, now)
         found = by_email(reader, email)
     right = passwords.verify(found.password_hash if found else None, password)
     with database.writing() as writer:
-        refuse_too_many(writer, email, now)
         account = by_email(writer, email)
         if right and account is not None and account.disabled_at is None:
             return start(writer, account, now)
@@ -119,20 +111,6 @@ def start(database: DatabaseSession, account: Researcher, now: datetime) -> Sign
     return SignedIn(session, token)
 
 
-def refuse_too_many(database: DatabaseSession, email: str, now: datetime) -> None:
-    """Returns if an address may try again.
-
-    Raises:
-        TooManyAttemptsError: it was refused too often within ``WINDOW``.
-    """
-    query = select(func.count()).select_from(Action)
-    refused = database.scalar(
-        query.where(Action.action == REFUSED, Action.actor == _name(database, email), Action.at > now - WINDOW)
-    )
-    if (refused or 0) >= ATTEMPTS:
-        raise TooManyAttemptsError(f"too many attempts; wait {WINDOW.seconds // 60} minutes, then try again")
-
-
 def _name(database: DatabaseSession, email: str) -> str:
     """Returns how an attempt is noted: what is no account's address may be a password that slipped into its field."""
     if by_email(database, email) is not None:
@@ -149,6 +127,22 @@ def find_session(database: DatabaseSession, token: str | None, now: datetime) ->
     if found is None or found.researcher.disabled_at is not None:
         return None
     return found if now < found.expires_at and now - found.last_seen_at < IDLE else None
+
+
+def touch(database: DatabaseSession, token: str | None, now: datetime) -> None:
+    """Notes that a session's researcher clicked something."""
+    if (found := find_session(database, token, now)) is not None:
+        found.last_seen_at = now
+
+
+def end_session(database: DatabaseSession, token: str | None) -> None:
+    """Ends the session of a cookie's token, if it is one; an account's name in the ledger says whose."""
+    if not token:
+        return
+    query = select(StaffSession).where(StaffSession.token_sha256 == security.hash_token(token))
+    if (found := database.scalar(query)) is not None:
+        database.delete(found)
+        ledger.write(database, found.researcher.email, "sign-out")
 
 
 def end_sessions(database: DatabaseSession, account: Researcher) -> None:

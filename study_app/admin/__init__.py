@@ -1,0 +1,8 @@
+"""The researchers' pages, under ``/admin``."""
+
+from __future__ import annotations
+
+from study_app.admin import doors, downloads, overview, people, running, team
+from study_app.admin.access import admin
+
+__all__ = ["admin", "doors", "downloads", "overview", "people", "running", "team"]
