@@ -7,7 +7,7 @@ answer on a share λ of trials; k and log2 ε₁ differ between participants.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,13 +57,18 @@ class ResponseTime:
 
 @dataclass(frozen=True, kw_only=True)
 class Observers:
-    """``observers.toml``."""
+    """``observers.toml``; the report checks the law of yes-no and uses none of what has a default here."""
 
     seed: int
     criterion: Criterion
     lapse: float
     models: dict[str, ModelLaw]
     response_time: ResponseTime
+    difference_criterion: dict[str, Any] = field(default_factory=dict)
+    confidence_step: float = 0.5
+    reload: float = 0.0
+    screen: dict[str, Any] = field(default_factory=dict)
+    colour_vision_answers: tuple[str, ...] = ()
 
 
 def read_observers(path: Path) -> Observers:
@@ -78,10 +83,7 @@ def read_observers(path: Path) -> Observers:
         raise ConfigError(f"{path.name}: models: expected one table per source model, got {models!r}")
     laws = {name: config.build(ModelLaw, law, f"{path.name}: models.{name}") for name, law in models.items()}
     observers = config.build(Observers, {**table, "models": {}}, path.name)
-    return Observers(
-        seed=observers.seed, criterion=observers.criterion, lapse=observers.lapse, models=laws,
-        response_time=observers.response_time,
-    )  # fmt: skip
+    return replace(observers, models=laws)
 
 
 def population_probability(observers: Observers, model: str | None, eps: Floats) -> Floats:

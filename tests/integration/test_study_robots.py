@@ -12,8 +12,10 @@ import requests
 from sqlalchemy import func, select
 
 from core import files, manifest
-from study_app import columns, observers, simulate
+from core.errors import MachineError, StimulusError
+from study_app import columns, observers, robots, simulate
 from study_app.models import Participant, Response
+from study_app.observers import Seen
 from study_app.security import CSRF_FIELD, CSRF_HEADER, SESSION, VISITOR, csrf_token
 from study_app.settings import ROOT
 from tests.study_site import SMALL_PROTOCOL, close, make_answer, make_app
@@ -98,7 +100,7 @@ def test_the_robots_answers_are_those_of_their_law(exported):
             robot
             for robot in range(4)
             if all(
-                observers.decide(law, robot, row.trial_index, row.run if row.signal else None, row.eps_asked)
+                observers.decide(law, robot, row.trial_index, [Seen(row.run if row.signal else None, row.eps_asked)])
                 == observers.Decision(row.response, row.rt_ms)
                 for row in mine.itertuples()
             )
@@ -134,14 +136,14 @@ def test_a_server_killed_between_answers_loses_none_that_it_acknowledged(study_u
 def test_robots_go_on_after_an_interruption_without_a_second_participant(sqlite_url, make_server, small_set, tmp_path):
     server = make_server(sqlite_url)
     state = tmp_path / "robots.json"
-    task = simulate.Task(
+    task = robots.Task(
         url=server.address, law=observers.load(LAW), shown=manifest.read_set(small_set).by_hash(), wait_s=10
     )
-    robot = simulate.Robot(task, 0, simulate.Memory(state))
-    robot._consent()
+    robot = robots.Robot(task, 0, robots.Memory(state))
+    robot.enrol()
     plan = robot._state()
-    picture = robot._get(plan["trials"][0]["pictures"][0]).content
-    robot._request("POST", "/api/v1/trials", json=robot._answer(plan, 0, picture))
+    picture = robot._browser.get(plan["trials"][0]["pictures"][0]).content
+    robot._browser.post_json("/api/v1/trials", robot._answer(plan, plan["trials"][0], [picture]))
     assert simulate_on(server, small_set, "--participants", "1", "--state", str(state)) == 0
     assert count(sqlite_url, Participant.id) == 1
     assert count(sqlite_url, Response.id) == TRIALS
@@ -158,13 +160,13 @@ def test_robots_refuse_a_server_that_is_not_there(small_set, capsys):
         "--manifest",
         str(small_set),
     ]
-    with pytest.raises(simulate.MachineError, match="no server answered within 0 s; start it with: flask"):
+    with pytest.raises(MachineError, match="no server answered within 0 s; start it with: flask"):
         simulate.main([*command, "--wait", "0"])
 
 
 def test_robots_refuse_a_stimulus_set_that_is_not_the_studys(sqlite_url, make_server, stimulus_set):
     server = make_server(sqlite_url)
-    with pytest.raises(simulate.StimulusError, match=r"served a picture .* that the manifest does not have"):
+    with pytest.raises(StimulusError, match=r"served a picture .* that the manifest does not have"):
         simulate_on(server, stimulus_set, "--participants", "1")
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from core.errors import ConfigError
 from study_app import observers
+from study_app.observers import Seen
 from study_app.settings import ROOT
 
 LAW = observers.load(ROOT / "study_app" / "observers" / "demo.toml")
@@ -21,7 +22,7 @@ N = 4000
 
 
 def yes_rate(law, run, eps) -> float:
-    return float(np.mean([observers.decide(law, robot, 0, run, eps).response == "yes" for robot in range(N)]))
+    return float(np.mean([observers.decide(law, robot, 0, [Seen(run, eps)]).response == "yes" for robot in range(N)]))
 
 
 def within_five_errors(rate: float, expected: float) -> bool:
@@ -39,7 +40,7 @@ def test_the_hit_rate_follows_the_power_law(eps):
 
 
 def test_dprime_is_one_at_its_threshold_and_zero_without_a_perturbation():
-    nobody = observers.Traits(criterion=0.0, deviate=0.0)
+    nobody = observers.Traits(criterion=0.0, difference_criterion=0.0, deviate=0.0)
     assert observers.dprime(EXACT, nobody, "standard", 9) == pytest.approx(1.0)
     assert observers.dprime(EXACT, nobody, None, 0) == 0.0
 
@@ -60,19 +61,19 @@ def test_criteria_and_thresholds_spread_over_participants_as_stated():
 
 
 def test_far_from_the_criterion_answers_are_faster_and_never_below_the_shortest():
-    near = [observers.decide(EXACT, robot, 1, "standard", 6).rt_ms for robot in range(N)]
-    far = [observers.decide(EXACT, robot, 1, "standard", 32).rt_ms for robot in range(N)]
+    near = [observers.decide(EXACT, robot, 1, [Seen("standard", 6)]).rt_ms for robot in range(N)]
+    far = [observers.decide(EXACT, robot, 1, [Seen("standard", 32)]).rt_ms for robot in range(N)]
     assert np.mean(near) - np.mean(far) > 100
     assert min(near + far) >= observers.SHORTEST_RT_MS
 
 
 def test_a_decision_depends_on_seed_robot_and_trial_alone():
-    decision = observers.decide(LAW, 3, 5, "sip-at", 8)
-    assert observers.decide(LAW, 3, 5, "sip-at", 8) == decision
+    decision = observers.decide(LAW, 3, 5, [Seen("sip-at", 8)])
+    assert observers.decide(LAW, 3, 5, [Seen("sip-at", 8)]) == decision
     others = [
-        observers.decide(LAW, 4, 5, "sip-at", 8),
-        observers.decide(LAW, 3, 6, "sip-at", 8),
-        observers.decide(dataclasses.replace(LAW, seed=8), 3, 5, "sip-at", 8),
+        observers.decide(LAW, 4, 5, [Seen("sip-at", 8)]),
+        observers.decide(LAW, 3, 6, [Seen("sip-at", 8)]),
+        observers.decide(dataclasses.replace(LAW, seed=8), 3, 5, [Seen("sip-at", 8)]),
     ]
     assert decision.rt_ms not in [other.rt_ms for other in others]
 
