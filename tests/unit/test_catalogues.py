@@ -8,7 +8,7 @@ import pytest
 
 from study_app import catalogues, languages
 
-PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|%%")
+PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|%%|\{\w+\}")
 TAG = re.compile(r"</?\w+")
 TRANSLATED = [language for language in languages.NAMES if language != "en"]
 
