@@ -53,7 +53,7 @@ def white_box(settings: EvaluationSettings, *, randomised: bool) -> list[Conditi
     the name of the attack says how many; ``"fixed"`` and ``"bare"`` are deterministic and need none.
 
     Raises:
-        ConfigError: an unknown attack, or one that does not know the norm.
+        ConfigError: an unknown attack, or StAdv, whose ladder is another.
     """
     access: tuple[Access, ...] = settings.access if randomised else ("full",)
     return list(dict.fromkeys(_conditions(settings, access, randomised=randomised)))
@@ -77,29 +77,18 @@ def _conditions(settings: EvaluationSettings, access: tuple[Access, ...], *, ran
                     yield Condition(asked=name, attack=used.name, norm=norm, region=region, access=way, eps=ladder)
 
 
-def _threats(settings: EvaluationSettings) -> Iterator[tuple[Threat, list[str], tuple[float, ...]]]:
+def _threats(settings: EvaluationSettings) -> Iterator[tuple[Threat, tuple[str, ...], tuple[float, ...]]]:
     ladder = tuple(eps for eps in settings.eps if eps > 0)
-    by_norm = {
-        norm: [name for name in settings.attacks if _knows(attacks.named(name), norm)] for norm in ("linf", "l2")
-    }
-    if lost := [name for name in settings.attacks if name not in by_norm["linf"]]:
+    if lost := [name for name in settings.attacks if isinstance(attacks.named(name), StAdv)]:
         raise ConfigError(
             f"attacks: {', '.join(lost)}: moves pixels, and has a ladder of its own; ask for it by --stadv"
         )
     if ladder:
-        yield "linf", by_norm["linf"], ladder
+        yield "linf", settings.attacks, ladder
     if settings.l2:
-        if not by_norm["l2"]:
-            raise ConfigError(
-                f"l2: no attack in {', '.join(settings.attacks)} knows L2 budgets; add pgd-20 to --attacks"
-            )
-        yield "l2", by_norm["l2"], settings.l2
+        yield "l2", settings.attacks, settings.l2
     if settings.stadv:
-        yield "flow", [STADV], settings.stadv
-
-
-def _knows(attack: Attack, norm: str) -> bool:
-    return not isinstance(attack, StAdv) and not (norm == "l2" and isinstance(attack, Square))
+        yield "flow", (STADV,), settings.stadv
 
 
 def attack_for(name: str, access: Access, *, randomised: bool) -> Attack:

@@ -153,8 +153,6 @@ def _attack(
 
 def _falls_out(part: Single, classes: int, norm: Norm) -> str:
     name = part.name
-    if isinstance(part, Square) and norm != "linf":
-        return f"{name} falls out: it knows budgets of norm 'linf' only"
     if isinstance(part, Apgd) and part.loss == "dlr":
         least = 4 if part.targets else 3
         if classes < least:

@@ -1,20 +1,20 @@
 """Square, a random search that sees logits only (Andriushchenko et al. 2020, arXiv 1912.00049), inside any mask.
 
-What differs from the published one, since a budget is a map here: each picture has squares of its own, whose places are
+What differs from the published one, since a budget is a map here: each picture has windows of its own, whose places are
 drawn inside the box around the pixels that it may change, and whose area is a share of these pixels. Limits are the
 picture's own at every element. In full-picture budgets that is the published attack with one draw for each picture.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 import torch
-from torch import Tensor
 
 from core.attacks.front import Front
+from core.attacks.square_l2 import Bumps
+from core.attacks.square_linf import Squares
 from core.attacks.tries import Tries
 from core.errors import ConfigError
 from core.tensors import Images, PerPicture
@@ -29,7 +29,7 @@ class Square(Tries):
 
     Attributes:
         queries: forward passes.
-        share: of the changeable pixels that the first squares cover.
+        share: of the changeable pixels that the first squares cover, in L2 the first windows.
     """
 
     queries: int = 5000
@@ -51,82 +51,37 @@ def square(front: Front, settings: Square, generator: torch.Generator) -> Images
     """Returns a fooling point for each picture of ``front`` where there was one, or else the one of least margin.
 
     Raises:
-        ConfigError: the budget is not L∞.
+        ConfigError: the budget is one of moves.
     """
-    if front.budget.norm != "linf":
-        raise ConfigError(f"square: expected a budget of norm 'linf', got {front.budget.norm!r}; leave it out there")
-    box = _Box.around(front)
-    lowest, highest = (front.budget.project(front.x, front.x + sign * front.budget.eps) for sign in (-1, 1))
-    now = torch.where(_signs((*front.x.shape[:2], 1, front.x.shape[3]), generator), highest, lowest)
+    search = _search(front, generator)
+    now = search.start()
     gap = _gap(front, now)
     for query in range(1, settings.queries):
         if (kept := front.leaving(query)) is not None:
-            now, gap, lowest, highest, box = now[kept], gap[kept], lowest[kept], highest[kept], box.of(kept)
+            now, gap = now[kept], gap[kept]
+            search.leave(kept)
             if front.empty:
                 break
         if kept is not None or query % _DRAWN_AT_ONCE == 1:
-            draws = iter(box.draw(_shares(settings, query), front.x.shape[1], generator))
-        inside, up = next(draws)
-        candidate = torch.where(inside, torch.where(up, highest, lowest), now)
+            search.draw(_shares(settings, query))
+        candidate = search.candidate(now)
         value = _gap(front, candidate)
         closer = value < gap
         now, gap = torch.where(closer[:, None, None, None], candidate, now), torch.where(closer, value, gap)
     return front.found(otherwise=now)
 
 
-@dataclass(frozen=True)
-class _Box:
-    """The smallest box around the pixels that each picture may change: first row and column, sides, count of pixels."""
-
-    top: Tensor
-    left: Tensor
-    height: Tensor
-    width: Tensor
-    pixels: Tensor
-    rows: Tensor  # 0, 1, … over the picture's rows, and its columns
-    columns: Tensor
-
-    @staticmethod
-    def around(front: Front) -> _Box:
-        batch, _, height, width = front.x.shape
-        allowed = (front.budget.eps > 0).any(dim=1).expand(batch, height, width)
-        rows = torch.arange(height, device=front.x.device)
-        columns = torch.arange(width, device=front.x.device)
-        top, tall = _extent(allowed.any(dim=2), rows)
-        left, wide = _extent(allowed.any(dim=1), columns)
-        return _Box(top, left, tall, wide, allowed.flatten(1).sum(dim=1), rows, columns)
-
-    def of(self, kept: Tensor) -> _Box:
-        names = ("top", "left", "height", "width", "pixels")
-        return dataclasses.replace(self, **{name: getattr(self, name)[kept] for name in names})
-
-    def draw(
-        self, shares: Sequence[float], channels: int, generator: torch.Generator
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields for each of ``shares`` of the changeable pixels a random square of that area in each picture.
-
-        That is where it lies, [B, 1, H, W], and which channels it raises, [B, C, 1, 1]. All are drawn at once.
-        """
-        area = torch.tensor(shares, device=self.pixels.device)[:, None] * self.pixels
-        side = area.sqrt().round().clamp(min=1).minimum(torch.minimum(self.height, self.width))
-        drawn = torch.rand((2, *side.shape), generator=generator, device=side.device)
-        tall = _between(self.rows, self.top + (drawn[0] * (self.height - side + 1)).floor(), side)
-        wide = _between(self.columns, self.left + (drawn[1] * (self.width - side + 1)).floor(), side)
-        raised = _signs((*side.shape, channels, 1, 1), generator)
-        for rows, columns, up in zip(tall, wide, raised, strict=True):
-            yield rows[:, None, :, None] & columns[:, None, None, :], up
-
-
-def _extent(hit: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the first place that is hit in each row, and the distance to the last, both ends included."""
-    size = len(places)
-    first = torch.where(hit, places, size).amin(dim=1)
-    last = torch.where(hit, places, -1).amax(dim=1)
-    return first.clamp(max=size - 1), (last - first + 1).clamp(min=1)
-
-
-def _between(places: Tensor, first: Tensor, length: Tensor) -> Tensor:
-    return (places >= first[..., None]) & (places < (first + length)[..., None])
+def _search(front: Front, generator: torch.Generator) -> Squares | Bumps:
+    """Returns what to try in budgets of this norm."""
+    match front.budget.norm:
+        case "linf":
+            return Squares(front, generator)
+        case "l2":
+            return Bumps(front, generator)
+        case "flow":
+            raise ConfigError("square: expected a budget of norm 'linf' or 'l2', got 'flow'; leave it out there")
+        case unknown:
+            assert_never(unknown)
 
 
 def _gap(front: Front, point: Images) -> PerPicture:
@@ -139,12 +94,8 @@ def _gap(front: Front, point: Images) -> PerPicture:
     return front.ahead
 
 
-def _signs(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    return torch.randint(0, 2, shape, generator=generator, device=generator.device, dtype=torch.uint8).bool()
-
-
 def _shares(settings: Square, query: int) -> list[float]:
-    """Returns the share of the changeable pixels of squares from ``query`` on, until they are drawn again."""
+    """Returns the share of the changeable pixels of windows from ``query`` on, until they are drawn again."""
     last = query + _DRAWN_AT_ONCE - (query - 1) % _DRAWN_AT_ONCE
     return [settings.share * _share_after(number, settings.queries) for number in range(query, last)]
 

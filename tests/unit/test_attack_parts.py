@@ -14,8 +14,9 @@ from core.attacks import singles
 from core.attacks.budget import Budget, uniform
 from core.attacks.fab import Fab, shortest
 from core.attacks.front import Front
-from core.attacks.square import _Box, _share_after
+from core.attacks.square import _share_after
 from core.attacks.stadv import moved_by, roughness
+from core.attacks.windows import Box
 from core.errors import ConfigError
 from core.networks import Network
 from core.networks.folded import folded
@@ -224,9 +225,9 @@ def test_squares_lie_inside_the_box_around_what_may_change_and_reach_all_of_it()
     x, eps = torch.rand(2, 3, 12, 10), torch.zeros(2, 1, 12, 10)
     eps[0, :, 3:9, 2:7] = 0.1
     eps[1, :, 11, 9] = 0.1
-    box = _Box.around(Front(torch.nn.Identity(), x, torch.zeros(2, dtype=torch.int64), Budget("linf", eps)))
-    source, hit = generator("cpu", 1), torch.zeros(2, 1, 12, 10, dtype=torch.bool)
-    for square, _ in box.draw([0.1] * 400, 3, source):
+    windows = Box.around(x, Budget("linf", eps)).draw([0.1] * 400, generator("cpu", 1))
+    hit = torch.zeros(2, 1, 12, 10, dtype=torch.bool)
+    for square in windows.tall(12)[:, :, None, :, None] & windows.wide(10)[:, :, None, None, :]:
         assert square.flatten(1).sum(1).tolist() == [4, 1]  # sides: round √(0.1 · 30) = 2, and 1
         hit |= square
     assert torch.equal(hit, eps > 0)

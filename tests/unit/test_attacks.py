@@ -323,12 +323,6 @@ def test_with_few_classes_parts_fall_out_and_are_named(classes, left, reasons, c
     assert [record.getMessage() for record in caplog.records] == [f"{ensemble.name}: {reason}" for reason in reasons]
 
 
-def test_square_falls_out_of_an_euclidean_ensemble():
-    places, reasons = autoattack.usable(aa_standard(), 10, "l2")
-    assert places == (0, 1, 2)
-    assert reasons == ("square-5000 falls out: it knows budgets of norm 'linf' only",)
-
-
 def test_an_ensemble_without_a_part_is_refused():
     with pytest.raises(ConfigError, match="no part is left: apgd-ce-100 falls out: it knows no flows"):
         autoattack.usable(aa_fast(), 10, "flow")
@@ -455,7 +449,7 @@ def test_impossible_settings_are_refused(make, message):
 @pytest.mark.parametrize(
     ("norm", "name", "message"),
     [
-        ("l2", "square-5", "square: expected a budget of norm 'linf', got 'l2'"),
+        ("flow", "square-5", "square: expected a budget of norm 'linf' or 'l2', got 'flow'; leave it out there"),
         ("linf", "stadv-5", "stadv: expected a budget of norm 'flow'"),
         ("flow", "fab-t-5", "fab: expected a budget of norm 'linf' or 'l2', got 'flow'"),
         ("flow", "pgd-5", "a flow takes no steps in intensities; attack it with stadv|cannot be projected on a flow"),

@@ -240,7 +240,6 @@ def test_impossible_settings_are_refused(words, message):
     [
         ({"attacks": ("pdg-20",)}, "attack 'pdg-20': expected one of .*did you mean"),
         ({"attacks": ("stadv-20",)}, "stadv-20: moves pixels, and has a ladder of its own; ask for it by --stadv"),
-        ({"attacks": ("square-9",), "l2": (0.5,)}, "no attack in square-9 knows L2 budgets; add pgd-20"),
     ],
 )
 def test_attacks_that_do_not_fit_are_refused(words, message):
