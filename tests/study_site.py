@@ -135,7 +135,7 @@ class Server:
         while time.monotonic() < deadline:
             try:
                 requests.get(self.address, timeout=5)
-            except requests.ConnectionError:
+            except (requests.ConnectionError, requests.Timeout):
                 assert self._process.poll() is None, self._log.read_text()
                 time.sleep(0.1)
             else:
