@@ -7,8 +7,9 @@ from typing import Any
 from flask import Blueprint, abort, make_response, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from study_app import colour_plates, limits, pages, participation, security, steps
+from study_app import colour_plates, limits, participation, security, steps
 from study_app.models import Session
+from study_app.pages import current_session, next_page, page
 from study_app.refusals import Refusal
 from study_app.state import database
 
@@ -22,10 +23,10 @@ def show(name: str) -> AnyResponse:
     if step is None:
         abort(404)
     with database().reading() as reader:
-        session = pages.current_session(reader)
+        session = current_session(reader)
         if session is None:
             return redirect(url_for("pages.consent"))
-        if (due := pages.next_page(reader, session)) != url_for("steps.show", name=step):
+        if (due := next_page(reader, session)) != url_for("steps.show", name=step):
             return redirect(due)
         return _page(step, session)
 
@@ -38,16 +39,16 @@ def answer(name: str) -> AnyResponse:
     if step is None:
         abort(404)
     with database().writing() as writer:
-        session = pages.current_session(writer, lock=True)
+        session = current_session(writer, lock=True)
         if session is None:
             return redirect(url_for("pages.consent"), 303)
-        if (due := pages.next_page(writer, session)) != url_for("steps.show", name=step):
+        if (due := next_page(writer, session)) != url_for("steps.show", name=step):
             return redirect(due, 303)
         if (result := steps.read(step, request.form, session)) is None:
             return _page(step, session, 422)
         steps.store(writer, session, step, result)
         writer.flush()
-        return redirect(pages.next_page(writer, session), 303)
+        return redirect(next_page(writer, session), 303)
 
 
 @step_pages.get("/colour-vision/plates/<int:index>")
@@ -71,4 +72,4 @@ def _page(step: steps.Step, session: Session, status: int = 200) -> AnyResponse:
     order = steps.needed(protocol)
     values: dict[str, Any] = {"protocol": protocol, "asks": protocol.eligibility, "plates": len(colour_plates.KINDS)}
     place = {"number": order.index(step) + 1, "of": len(order)}
-    return pages.page(f"steps/{step}", status, **values, place=place, unclear=status != 200, card_mm=steps.CARD_MM)
+    return page(f"steps/{step}", status, **values, place=place, unclear=status != 200, card_mm=steps.CARD_MM)
