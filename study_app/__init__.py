@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Flask
 from jinja2 import StrictUndefined
 
-from study_app import cli, languages, refusals, security, staff_commands, state
+from study_app import cli, health, languages, logs, refusals, security, staff_commands, state
 from study_app.admin import admin
 from study_app.api import api
 from study_app.pages import pages
@@ -19,6 +19,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     app = Flask("study_app", template_folder=str(ROOT / "templates"), instance_path=str(settings.instance.resolve()))
     app.jinja_env.undefined = StrictUndefined
     state.attach(app, settings)
+    logs.register(app, settings.log)
+    health.register(app)
     languages.register(app)
     security.register(app)
     refusals.register(app)

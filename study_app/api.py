@@ -8,7 +8,7 @@ from flask import Blueprint, Response, jsonify, make_response, request, url_for
 from sqlalchemy.orm import Session as DatabaseSession
 from werkzeug.wrappers import Response as AnyResponse
 
-from study_app import answers, detection, participation, resumption, security, served_pictures, steps
+from study_app import answers, detection, logs, participation, resumption, security, served_pictures, steps
 from study_app.models import PlannedTrial, Session
 from study_app.refusals import Refusal
 from study_app.state import database
@@ -116,6 +116,7 @@ def _session(session: DatabaseSession, *, lock: bool = False) -> Session:
     found = participation.find_session(session, security.cookie(security.SESSION), lock=lock)
     if found is None:
         raise Refusal(401, "no session", "expected the cookie of a session; open the study's address and give consent")
+    logs.note_session(found.public_id)
     steps.require_passed(session, found)
     return found
 

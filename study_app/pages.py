@@ -15,6 +15,7 @@ from study_app import (
     detection,
     languages,
     limits,
+    logs,
     participation,
     places,
     registration,
@@ -212,6 +213,7 @@ def current_session(reader: DatabaseSession, *, lock: bool = False) -> Session |
     """Returns the session of the browser, and answers in its language from here on."""
     session = participation.find_session(reader, security.cookie(security.SESSION), lock=lock)
     if session is not None:
+        logs.note_session(session.public_id)
         languages.offer(participation.protocol_of(session).languages, session.participant.locale)
     return session
 

@@ -8,9 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Literal, cast, get_args
 
 from core.errors import ConfigError
 
+LogForm = Literal["quiet", "text", "json"]
+TOKEN_LENGTH = 24
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -25,6 +28,8 @@ class Settings:
         trusted_proxies: how many proxies stand in front and state the client's scheme and address in
             ``X-Forwarded-Proto`` and ``X-Forwarded-For``; 0: none, and these headers are not believed.
         consents_per_minute: more than these are turned away for a while, whoever sends them; 0: without limit.
+        metrics_token: with which ``/metrics`` may be read from elsewhere; empty: from this machine alone.
+        log: ``text`` or ``json``: a line on stderr for each request; ``quiet``: for what goes wrong alone.
     """
 
     database_url: str
@@ -32,16 +37,26 @@ class Settings:
     session_days: int = 30
     trusted_proxies: int = 0
     consents_per_minute: int = 600
+    metrics_token: str = ""
+    log: LogForm = "quiet"
+
+    def __post_init__(self) -> None:
+        if self.log not in get_args(LogForm):
+            raise ConfigError(f"PERCEPSILON_LOG: expected quiet, text or json, got {self.log!r}")
+        if 0 < len(self.metrics_token) < TOKEN_LENGTH:
+            raise ConfigError(
+                f"PERCEPSILON_METRICS_TOKEN: expected at least {TOKEN_LENGTH} characters, got {len(self.metrics_token)}"
+            )
 
 
 def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
     """Returns the settings in the environment.
 
-    ``DATABASE_URL`` (without it, SQLite in ``instance/percepsilon.sqlite``), ``PERCEPSILON_PROXIES`` and
-    ``PERCEPSILON_CONSENTS_PER_MINUTE``.
+    ``DATABASE_URL`` (without it, SQLite in ``instance/percepsilon.sqlite``), ``PERCEPSILON_PROXIES``,
+    ``PERCEPSILON_CONSENTS_PER_MINUTE``, ``PERCEPSILON_METRICS_TOKEN`` and ``PERCEPSILON_LOG``.
 
     Raises:
-        ConfigError: a number is expected and something else came.
+        ConfigError: a value is none of those that we allow.
     """
     values = os.environ if environment is None else environment
     instance = ROOT / "instance"
@@ -51,6 +66,8 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
         instance=instance,
         trusted_proxies=_number(values, "PERCEPSILON_PROXIES", Settings.trusted_proxies),
         consents_per_minute=_number(values, "PERCEPSILON_CONSENTS_PER_MINUTE", Settings.consents_per_minute),
+        metrics_token=values.get("PERCEPSILON_METRICS_TOKEN", ""),
+        log=cast("LogForm", values.get("PERCEPSILON_LOG") or Settings.log),
     )
 
 

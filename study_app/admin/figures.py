@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from study_app.dashboard import Interval, Level, Rates, Stage
 
-WIDTH, HEIGHT = 460.0, 250.0
+WIDTH, HEIGHT, BARS_HEIGHT = 460.0, 250.0, 150.0
 LEFT, RIGHT, TOP, BOTTOM = 40.0, 12.0, 10.0, 42.0
 DODGE = 9.0  # between the series of one ε
 LABEL_EVERY = 5  # bars
@@ -114,9 +114,9 @@ def _mark(x: float, value: Interval, low: float, high: float, eps: int, name: st
     return Mark(x, y, bottom, top, label)
 
 
-def _height(value: float, low: float, high: float) -> float:
+def _height(value: float, low: float, high: float, of: float = HEIGHT) -> float:
     share = (value - low) / (high - low)
-    return HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
+    return of - BOTTOM - share * (of - TOP - BOTTOM)
 
 
 def bars(counts: Sequence[int], names: Sequence[str], ticks: Sequence[str]) -> tuple[Bar, ...]:
@@ -126,9 +126,9 @@ def bars(counts: Sequence[int], names: Sequence[str], ticks: Sequence[str]) -> t
     return tuple(
         Bar(
             x=LEFT + index * step + step * 0.1,
-            y=_height(count, 0, most),
+            y=(y := _height(count, 0, most, BARS_HEIGHT)),
             width=step * 0.8,
-            height=HEIGHT - BOTTOM - _height(count, 0, most),
+            height=BARS_HEIGHT - BOTTOM - y,
             label=f"{name}: {count}",
             tick=tick,
         )
