@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,21 @@ from tqdm import tqdm
 
 from core import manifest
 from core.errors import PercepsilonError
-from study_app import export, export_rows, registration, serving
+from study_app import (
+    arrivals,
+    conduct,
+    export,
+    export_rows,
+    ledger,
+    protocol_check,
+    registration,
+    retention,
+    serving,
+)
 from study_app.models import Participant, PlannedTrial, Protocol, Response, Session, StimulusRow
+from study_app.power import Effect
+from study_app.power import Settings as PowerSettings
+from study_app.protocol_check import Asked
 from study_app.state import database
 
 
@@ -32,7 +46,17 @@ class Command(click.Command):
 
 def register(app: Flask) -> None:
     """Adds the commands to the app."""
-    for command in (init_db, register_set, register_protocol, serve, status, export_study):
+    for command in (
+        init_db,
+        register_set,
+        register_protocol,
+        protocol_commands,
+        links,
+        serve,
+        status,
+        retain,
+        export_study,
+    ):
         app.cli.add_command(command)
 
 
@@ -74,6 +98,82 @@ def register_protocol(file: Path, set_name: str) -> None:
     with database().writing() as writer:
         done = registration.register_protocol(writer, file, set_name)
     click.echo(f"protocol {done.name!r}: {'registered' if done.new else 'registered already'}")
+
+
+@click.group("protocol")
+def protocol_commands() -> None:
+    """Look at a protocol before anybody takes part."""
+
+
+@protocol_commands.command("check", cls=Command)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--set", "set_name", required=True, metavar="NAME", help="Name of the registered stimulus set to show.")
+@click.option("--participants", type=click.IntRange(1), help="How many; the protocol's places without it, or 40.")
+@click.option("--ratio", type=float, help="Simulate the power for this ratio of two models' thresholds, such as 1.5.")
+@click.option("--dprime", type=float, help="Simulate the power for this difference of two models' d′ at every ε.")
+@click.option("--simulations", default=2000, show_default=True, type=click.IntRange(1), help="Simulated studies.")
+@click.option("--alpha", default=0.05, show_default=True, type=float, help="Level of the test, two-sided.")
+@click.option("--seed", default=1, show_default=True, type=int, help="Of the simulation.")
+@with_appcontext
+def check_protocol(
+    file: Path,
+    set_name: str,
+    participants: int | None,
+    ratio: float | None,
+    dprime: float | None,
+    simulations: int,
+    alpha: float,
+    seed: int,
+) -> None:
+    """Show what the protocol in FILE asks of participants and of a stimulus set, or all that is wrong with it."""
+    effect = (
+        None
+        if ratio is None and dprime is None
+        else Effect(ratio=1.0 if ratio is None else ratio, dprime=dprime or 0.0)
+    )
+    asked = Asked(participants, effect, PowerSettings(alpha=alpha, simulations=simulations, seed=seed))
+    database().check()
+    with database().reading() as reader:
+        stimuli = registration.find_set(reader, set_name)
+        checked, design = protocol_check.read(
+            registration.read_source(file),
+            file.name,
+            lambda wanted: registration.usable(reader, stimuli.id, wanted.region, wanted.attack),
+        )
+    with tqdm(total=simulations, desc="simulating", unit="study", delay=3, leave=False) as bar:
+        for line in protocol_check.report(checked, design, asked, progress=bar.update):
+            click.echo(line)
+
+
+@click.command("links", cls=Command)
+@click.argument("number", type=click.IntRange(1, 100_000))
+@click.option("--label", required=True, help="What they are for, such as the name of a course; never a person's name.")
+@click.option("--days", type=click.IntRange(1), help="They expire after so many days; without it, never.")
+@click.option("--address", default="http://127.0.0.1:8000", show_default=True, help="The study's own address.")
+@with_appcontext
+def links(number: int, label: str, days: int | None, address: str) -> None:
+    """Make NUMBER one-time links for the current protocol, one on a line; they are shown this once and not kept."""
+    database().check()
+    now = datetime.now(UTC)
+    with database().writing() as writer:
+        protocol = conduct.current(writer)
+        expires_at = None if days is None else now + timedelta(days=days)
+        tokens = arrivals.make_links(writer, protocol, number=number, label=label, expires_at=expires_at)
+        ledger.write(writer, ledger.on_server(), "links made", protocol=protocol.name, label=label, number=number)
+    for token in tokens:
+        click.echo(f"{address.rstrip('/')}/?link={token}")
+
+
+@click.command("retention", cls=Command)
+@with_appcontext
+def retain() -> None:
+    """Delete what is kept no longer: platform ids past their days, stale arrivals, expired sessions. Once a day."""
+    database().check()
+    with database().writing() as writer:
+        counts = retention.forget(writer, datetime.now(UTC))
+        ledger.write(writer, ledger.on_server(), "retention", **counts)
+    for name, count in counts.items():
+        click.echo(f"{count:>8} {name}")
 
 
 @click.command("serve", cls=Command)

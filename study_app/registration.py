@@ -87,18 +87,33 @@ def register_protocol(session: Session, path: Path, set_name: str) -> Registered
         ConfigError: the file cannot be used.
         StudyError: no such set, the set is too small for it, or another protocol of its name was frozen.
     """
-    source = _source(path)
+    source = read_source(path)
     protocol = detection.parse(source, path.name)
-    stimuli = session.scalar(select(StimulusSet).where(StimulusSet.name == set_name))
-    if stimuli is None:
-        raise StudyError(
-            f"--set {set_name}: no such stimulus set; register it with: flask --app study_app register-set DIR"
-        )
+    stimuli = find_set(session, set_name)
     make_design(protocol, usable(session, stimuli.id, protocol.region, protocol.attack))
     return _store(session, protocol.name, source.decode(), stimuli)
 
 
-def _source(path: Path) -> bytes:
+def find_set(session: Session, name: str) -> StimulusSet:
+    """Returns the registered stimulus set with this name.
+
+    Raises:
+        StudyError: there is none.
+    """
+    stimuli = session.scalar(select(StimulusSet).where(StimulusSet.name == name))
+    if stimuli is None:
+        raise StudyError(
+            f"--set {name}: no such stimulus set; register it with: flask --app study_app register-set DIR"
+        )
+    return stimuli
+
+
+def read_source(path: Path) -> bytes:
+    """Returns the contents of a protocol file.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
     try:
         return path.read_bytes()
     except OSError as error:
@@ -162,11 +177,7 @@ def make_design(protocol: DetectionProtocol, rows: dict[tuple[str, Cell | None],
     """
     cells = {cell for _, cell in rows if cell is not None}
     known_runs, known_levels = {cell.run for cell in cells}, {cell.eps for cell in cells}
-    problems = [
-        *_unknown("runs", protocol.runs, known_runs),
-        *_unknown("eps", protocol.eps, known_levels),
-        *(problem for key, eps in _strong(protocol).items() for problem in _unknown(key, (eps,), known_levels)),
-    ]
+    problems = [problem for _, problem in unknown(protocol, rows)]
     runs, levels = _chosen(protocol.runs, known_runs), _chosen(protocol.eps, known_levels)
     strong = known_levels & set(_strong(protocol).values())
     needed = [None, *(Cell(run, eps) for run in runs for eps in {*levels, *strong})]
@@ -210,10 +221,19 @@ def _strong(protocol: DetectionProtocol) -> dict[str, int]:
     return found
 
 
-def _unknown(key: str, asked: tuple[Value, ...], known: set[Value]) -> Iterator[str]:
+def unknown(protocol: DetectionProtocol, rows: dict[tuple[str, Cell | None], int]) -> Iterator[tuple[str, str]]:
+    """Yields the key and the problem of each source model and ε that a set's rows do not have."""
+    cells = {cell for _, cell in rows if cell is not None}
+    runs, levels = {cell.run for cell in cells}, {cell.eps for cell in cells}
+    yield from _unknown("runs", protocol.runs, runs)
+    for key, asked in {"eps": protocol.eps, **{key: (eps,) for key, eps in _strong(protocol).items()}}.items():
+        yield from _unknown(key, asked, levels)
+
+
+def _unknown(key: str, asked: tuple[Value, ...], known: set[Value]) -> Iterator[tuple[str, str]]:
     for value in asked:
         if value not in known:
-            yield f"protocol: {key}: expected some of {sorted(known)} (the stimulus set has these), got {value!r}"
+            yield key, f"protocol: {key}: expected some of {sorted(known)} (the stimulus set has these), got {value!r}"
 
 
 def _chosen(asked: tuple[Value, ...], known: set[Value]) -> tuple[Value, ...]:
