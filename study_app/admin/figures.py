@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from study_app.dashboard import Interval, Level, Rates, Stage
 
 WIDTH, HEIGHT, BARS_HEIGHT = 460.0, 250.0, 150.0
-LEFT, RIGHT, TOP, BOTTOM = 40.0, 12.0, 10.0, 42.0
+LEFT, RIGHT, TOP, BOTTOM = 48.0, 12.0, 10.0, 42.0
 DODGE = 9.0  # between the series of one ε
 LABEL_EVERY = 5  # bars
+UNCHANGED = 5  # the style of what has no source model; source models have those before it
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,10 @@ class Mark:
 
 @dataclass(frozen=True)
 class Series:
-    """The marks of a source model; ``line`` joins them, as the points of an SVG polyline."""
+    """The marks of a source model, or of unchanged pictures; ``style`` is the same in all figures."""
 
     name: str
+    style: int
     marks: tuple[Mark, ...]
 
     @property
@@ -70,48 +72,68 @@ class Bar:
     tick: str
 
 
+Points = dict[str, list[tuple[int, Interval]]]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The upright axis: its ends, its ticks, and whether its numbers are shares."""
+
+    low: float
+    high: float
+    ticks: tuple[float, ...]
+    percent: bool
+
+    def words(self, value: float) -> str:
+        """Returns a number as it is written in the figure."""
+        return f"{value:.0%}" if self.percent else f"{value:.2f}".rstrip("0").rstrip(".").replace("-", "−")
+
+
 def hit_rates(rates: Rates, chance: str) -> Curves:
     """Returns the rate of *yes* over ε, with the false alarms at ε = 0; ``chance`` is what they are called."""
-    false_alarms = [] if rates.false_alarms is None else [(0, rates.false_alarms)]
-    points = {chance: false_alarms} if false_alarms else {}
+    points: Points = {}
     for level in rates.levels:
         points.setdefault(level.run, []).append((level.eps, level.rate))
-    return _curves(points, 0.0, 1.0, (0.0, 0.25, 0.5, 0.75, 1.0), percent=True)
+    noise = None if rates.false_alarms is None else (chance, rates.false_alarms)
+    return _curves(points, noise, Axis(0.0, 1.0, (0.0, 0.25, 0.5, 0.75, 1.0), percent=True))
 
 
 def sensitivities(levels: Sequence[Level]) -> Curves:
     """Returns d′ over ε."""
-    points: dict[str, list[tuple[int, Interval]]] = {}
+    points: Points = {}
     for level in levels:
         if level.d_prime is not None:
             points.setdefault(level.run, []).append((level.eps, level.d_prime))
     bounds = [bound for each in points.values() for _, value in each for bound in (value.low, value.high)]
     low, high = math.floor(min([-0.5, *bounds])), math.ceil(max([2.0, *bounds]))
     step = max(1, (high - low + 5) // 6)
-    return _curves(points, low, high, tuple(float(tick) for tick in range(low, high + 1, step)), percent=False)
+    ticks = tuple(float(tick) for tick in range(low, high + 1, step))
+    return _curves(points, None, Axis(low, high, ticks, percent=False))
 
 
-def _curves(
-    points: dict[str, list[tuple[int, Interval]]], low: float, high: float, ticks: Sequence[float], *, percent: bool
-) -> Curves:
-    levels = sorted({eps for each in points.values() for eps, _ in each})
+def _curves(points: Points, noise: tuple[str, Interval] | None, axis: Axis) -> Curves:
+    """Returns the figure of the models' points, dodged sideways, after the one point without a perturbation."""
+    levels = [*([0] if noise else []), *sorted({eps for each in points.values() for eps, _ in each})]
     step = (WIDTH - LEFT - RIGHT) / max(len(levels), 1)
     across = {eps: LEFT + step * (index + 0.5) for index, eps in enumerate(levels)}
-    middle = (len(points) - 1) / 2
-    series = []
-    for index, (name, each) in enumerate(points.items()):
-        shift = (index - middle) * min(DODGE, step / max(len(points), 1))
-        series.append(Series(name, tuple(_mark(across[eps] + shift, value, low, high, eps, name, percent=percent)
-                                         for eps, value in each)))  # fmt: skip
-    shown = [Tick(_height(tick, low, high), f"{tick:.0%}" if percent else f"{tick:g}") for tick in ticks]
+    dodge, middle = min(DODGE, step / max(len(points), 1)), (len(points) - 1) / 2
+    series = [
+        Series(name, index % UNCHANGED, tuple(
+            _mark(across[eps] + dodge * (index - middle), value, axis, f"{name}, ε = {eps}") for eps, value in each
+        ))
+        for index, (name, each) in enumerate(points.items())
+    ]  # fmt: skip
+    if noise is not None:
+        series.insert(0, Series(noise[0], UNCHANGED, (_mark(across[0], noise[1], axis, noise[0]),)))
+    shown = (Tick(_height(tick, axis.low, axis.high), axis.words(tick)) for tick in axis.ticks)
     return Curves(tuple(series), tuple(Tick(x, str(eps)) for eps, x in across.items()), tuple(shown))
 
 
-def _mark(x: float, value: Interval, low: float, high: float, eps: int, name: str, *, percent: bool) -> Mark:
-    numbers = [f"{each:.0%}" if percent else f"{each:.2f}" for each in (value.estimate, value.low, value.high)]
-    label = f"{name}, ε = {eps}: {numbers[0]} ({numbers[1]} to {numbers[2]})"
-    y, bottom, top = (_height(each, low, high) for each in (value.estimate, value.low, value.high))
-    return Mark(x, y, bottom, top, label)
+def _mark(x: float, value: Interval, axis: Axis, name: str) -> Mark:
+    numbers = (value.estimate, value.low, value.high)
+    estimate, low, high = (axis.words(each) for each in numbers)
+    y, bottom, top = (_height(each, axis.low, axis.high) for each in numbers)
+    return Mark(x, y, bottom, top, f"{name}: {estimate} ({low} to {high})")
 
 
 def _height(value: float, low: float, high: float, of: float = HEIGHT) -> float:
