@@ -165,7 +165,7 @@ async function rate(view, stage, trial) {
   focusOn(row, focusedKey && row.choices[0].key);
   await nextFrame();
   const since = await nextFrame();
-  view.phase("rating");
+  setTimeout(() => view.phase("rating"), SECOND_TAP_MS);
   const rated = await firstChoice(row, since + SECOND_TAP_MS);
   return { confidence: Number(rated.value), confidence_rt_ms: rated.time - since };
 }
@@ -216,11 +216,11 @@ class PerturbationTrial {
     const exposing = expose(stage, log, plannedFrames(trial, log.period));
     view.phase("answering");
     const answer = await answering;
+    view.phase("answered");
     focusedKey = answer.focused;
     const untilAnswer = log.refreshes(log.first);
     const shown = await exposing;
     const long_frames = log.stop();
-    view.phase("answered");
     return {
       response: answer.value,
       rt_ms: answer.time - onset,

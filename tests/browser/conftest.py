@@ -51,15 +51,31 @@ def screenshots(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def shown_set(tmp_path_factory) -> Path:
-    return build_stimulus_set(tmp_path_factory.mktemp("shown") / "noise", sources=14, size=32)
+    return build_stimulus_set(tmp_path_factory.mktemp("shown") / "noise", sources=24, size=32)
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory, shown_set):
-    folder = tmp_path_factory.mktemp("site")
-    (folder / "small.toml").write_text(SMALL_PROTOCOL)
+def serve(tmp_path_factory, shown_set):
+    """Makes the site of a protocol, given as TOML; one for all tests that ask for the same."""
+    servers: dict[str, Server] = {}
+
+    def of(protocol: str) -> Server:
+        if protocol not in servers:
+            servers[protocol] = _start(tmp_path_factory.mktemp("site"), shown_set, protocol)
+        return servers[protocol]
+
+    yield of
+    for server in servers.values():
+        server.kill()
+
+
+def _start(folder: Path, stimulus_set: Path, protocol: str) -> Server:
+    (folder / "protocol.toml").write_text(protocol)
     url = f"sqlite:///{folder / 'study.sqlite'}"
-    set_up(url, shown_set, folder / "small.toml")
-    server = Server(url, free_port(), folder / "server.log").start()
-    yield server
-    server.kill()
+    set_up(url, stimulus_set, folder / "protocol.toml")
+    return Server(url, free_port(), folder / "server.log").start()
+
+
+@pytest.fixture(scope="session")
+def site(serve):
+    return serve(SMALL_PROTOCOL)
