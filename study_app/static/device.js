@@ -31,11 +31,6 @@ function send(input) {
   else size.focus();
 }
 
-function complain() {
-  wrong.textContent = wrong.dataset[wanted];
-  wrong.hidden = false;
-}
-
 addEventListener("resize", measure);
 addEventListener("pointerdown", (event) => (pointer = event.pointerType), true);
 addEventListener("keydown", (event) => {
@@ -50,7 +45,7 @@ form.addEventListener("submit", (event) => {
   event.preventDefault();
   if (wanted === "any") send(usualInput());
   else if (wanted === "touch" && pointer === "touch") send("touch");
-  else complain();
+  else wrong.hidden = false;
 });
 if (size) size.tabIndex = -1;
 measure();
