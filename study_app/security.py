@@ -119,7 +119,7 @@ def refuse_forged() -> None:
     """
     if request.method not in CHANGING:
         return
-    if urlsplit(request.headers.get("Origin", "")).netloc != request.host:
+    if _host(request.headers.get("Origin", "")) != request.host:
         raise Refusal(403, "origin", "expected a request from a page of this study; open the study's address again")
     if request.path.startswith("/api/") and not request.is_json:
         raise Refusal(403, "json", "expected a JSON body")
@@ -127,6 +127,13 @@ def refuse_forged() -> None:
     tokens = [token for name in (SESSION, VISITOR, STAFF) if (token := cookie(name))]
     if not any(hmac.compare_digest(given.encode(), csrf_token(token).encode()) for token in tokens):
         raise Refusal(403, "csrf", f"expected the page's token in {CSRF_HEADER} or {CSRF_FIELD}; load the page again")
+
+
+def _host(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # such as an address of IPv6 without its end
+        return ""
 
 
 def add_headers(response: Response) -> Response:
