@@ -13,7 +13,7 @@ from flask.cli import with_appcontext
 from sqlalchemy import select
 from tqdm import tqdm
 
-from core import manifest
+from core import files, manifest
 from core.errors import PercepsilonError
 from study_app import (
     arrivals,
@@ -81,6 +81,8 @@ def register_set(directory: Path) -> None:
     database().check()
     with database().writing() as writer:
         done = registration.register_set(writer, stimuli)
+        sha256 = stimuli.record.manifest_sha256
+        ledger.write(writer, ledger.on_server(), "stimulus set registered", set=done.name, sha256=sha256, new=done.new)
     verb = "registered" if done.new else "registered already"
     click.echo(f"stimulus set {done.name!r}: {verb}, {len(stimuli.stimuli)} pictures")
 
@@ -97,6 +99,10 @@ def register_protocol(file: Path, set_name: str) -> None:
     database().check()
     with database().writing() as writer:
         done = registration.register_protocol(writer, file, set_name)
+        ledger.write(
+            writer, ledger.on_server(), "protocol registered", protocol=done.name, set=set_name, new=done.new,
+            sha256=files.sha256_file(file),
+        )  # fmt: skip
     click.echo(f"protocol {done.name!r}: {'registered' if done.new else 'registered already'}")
 
 
@@ -203,6 +209,8 @@ def export_study(directory: Path) -> None:
             bar.update(done - bar.n)
 
         counts = export.export(reader, directory, progress=show)
+    with database().writing() as writer:
+        ledger.write(writer, ledger.on_server(), "export", **counts)
     click.echo(f"{directory}: {counts['trials']} trials, {counts['participants']} participants")
 
 

@@ -27,7 +27,8 @@ RUNS = (
 )
 COMMON = (
     "password", "passwort", "passphrase", "iloveyou", "letmein", "welcome", "willkommen", "administrator", "admin",
-    "qwerty", "qwertz", "correct horse battery staple", "correcthorsebatterystaple", "trustno1", "changeme", "monkey", "dragon", "sunshine", "princess",
+    "qwerty", "qwertz", "correct horse battery staple", "correcthorsebatterystaple", "trustno1", "changeme",
+    "monkey", "dragon", "sunshine", "princess",
     "football", "baseball", "superman", "starwars", "percepsilon", "researcher", "secret", "hallo", "hello", "test",
 )  # fmt: skip
 
@@ -63,7 +64,7 @@ def _divisors(number: int) -> list[int]:
 
 def _parts(email: str) -> list[str]:
     words = email.casefold().replace("@", ".").replace("-", ".").split(".")
-    return [email.casefold(), *(word for word in words if len(word) > 3)]
+    return [email.casefold(), email.casefold().partition("@")[0], *(word for word in words if len(word) > 3)]
 
 
 @cache
