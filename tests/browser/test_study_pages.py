@@ -1,4 +1,4 @@
-"""The pages around the task in a real browser: read by everybody, used by keyboard alone and by touch, in two languages."""
+"""The pages around the task in a real browser: for everybody, by keyboard alone and by touch, in two languages."""
 
 from __future__ import annotations
 
