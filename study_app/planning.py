@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 from sqlalchemy.orm import Session as DatabaseSession
+from sqlalchemy.pool import Pool
 
 from study_app import adaptive, detection, registration, scheduling, security
 from study_app.adaptive import Law
@@ -15,6 +17,7 @@ from study_app.scheduling import Cell, Design, Placement
 
 POSITION_STEP = 100_000  # room for trials that are put in between two others later
 REPLACED_STEP = 100  # from a trial to the one that stands in for it; the room between is for warm-up trials
+KEPT_PROTOCOLS = 4  # whose material is kept in memory
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,21 @@ class Material:
     rows: dict[tuple[str, Cell | None], int]
 
 
+_KEPT: WeakKeyDictionary[Pool, dict[tuple[str, int], Material]] = WeakKeyDictionary()
+
+
 def material(database: DatabaseSession, protocol: Protocol) -> Material:
-    """Returns the material of a registered protocol."""
+    """Returns the material of a registered protocol, read once for each pool of connections: sets do not change."""
+    kept = _KEPT.setdefault(database.connection().engine.pool, {})
+    key = (protocol.source, protocol.set_id)
+    if key not in kept:
+        while len(kept) >= KEPT_PROTOCOLS:
+            kept.pop(next(iter(kept)), None)
+        kept[key] = _read(database, protocol)
+    return kept[key]
+
+
+def _read(database: DatabaseSession, protocol: Protocol) -> Material:
     settings = detection.parse(protocol.source, protocol.name)
     rows = registration.usable(database, protocol.set_id, settings.region, settings.attack)
     return Material(settings, registration.make_design(settings, rows), rows)
