@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 from sqlalchemy import select, update
 
@@ -154,3 +156,22 @@ def answer_of_new(app, someone, first):
         row for row in shown(app) if row[0].trial_index == index and row[0].session_id not in first
     )  # fmt: skip
     return make_answer(index, response=reply(trial, stimulus, "yes-no"))
+
+
+def test_a_seen_picture_is_replaced_by_one_of_the_same_level(adaptive_study, task):
+    someone = started(adaptive_study)
+    for _ in range(12):
+        index = someone.state()["next_index"]
+        old, before = next(row for row in shown(adaptive_study) if row[0].trial_index == index)
+        if old.phase == "main" and old.signal and old.catch is None:
+            break
+        play(adaptive_study, someone, task, count=1)
+    load = {"client_uuid": str(uuid.uuid4()), "seen_index": index}
+    assert someone.client.post("/api/v1/visits", json=load, headers=someone.headers).get_json()["replaced"] is True
+    new, after = next(row for row in shown(adaptive_study) if row[0].trial_index == someone.state()["next_index"])
+    assert new.placed
+    assert (after.run, after.eps_asked) == (before.run, before.eps_asked)
+    assert after.source_id != before.source_id
+    while someone.state()["next_index"] is not None:
+        play(adaptive_study, someone, task, count=1)
+    assert someone.finish().status_code == 200
