@@ -42,6 +42,9 @@ class Person(Visitor):
     def send(self, path: str, **form: str):
         return self.client.post(path, data=form, headers=self.headers)
 
+    def post_json(self, path: str, body: dict):
+        return self.client.post(path, json=body, headers=self.headers)
+
     def step(self, name: str, **form: str):
         return self.send(f"/steps/{name}", **form)
 
