@@ -76,9 +76,15 @@ def _lead(record: SetRecord) -> str:
         f"models {', '.join(record.runs)}",
         f"attacks {', '.join(record.attacks)}",
         f"regions {', '.join(record.regions)}",
-        f"ε {', '.join(str(eps) for eps in record.eps if eps)} grey levels",
+        f"ε {_ladder(record)} grey levels",
     ]
     return " · ".join(escape(part) for part in parts)
+
+
+def _ladder(record: SetRecord) -> str:
+    if record.selected_on == "minimal":
+        return f"at most {record.eps[-1]}"
+    return ", ".join(str(eps) for eps in record.eps if eps)
 
 
 def _choice(record: SetRecord, shown: int) -> str:
@@ -86,6 +92,8 @@ def _choice(record: SetRecord, shown: int) -> str:
     selected = {
         "none": "The set is not selected on what came of the attacks.",
         "fooled": "The set holds only sources that every model got right before and wrong in every cell.",
+        "minimal": "The set holds only sources that every model got right before and wrong in every cell; each picture "
+        "is at the least ε that fools.",
     }[record.selected_on]
     return f"Shown are {shown} of {record.sources:,} sources{spread}. {selected}"
 

@@ -85,7 +85,7 @@ class Stimulus:
         return self.run is None
 
 
-Requirement = Literal["none", "fooled"]
+Requirement = Literal["none", "fooled", "minimal"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,12 +93,13 @@ class SetRecord:
     """``set.json``: what a stimulus set was asked for, and the hashes that seal it.
 
     Attributes:
-        eps: ladder in grey levels, 0 (the references) first.
+        eps: ladder in grey levels, 0 (the references) first; of a ``"minimal"`` set 0 and the highest level tried.
         runs: names of the source models; ``weights_sha256``: of their weights, in the same order.
         attacks: names of the attacks.
         regions: where pictures may change.
         selected_on: ``"none"``: sources were drawn whatever came of the attacks; ``"fooled"``: of the sources drawn
-            those were kept that every model got right before, and wrong after every attack, region and ε.
+            those were kept that every model got right before, and wrong after every attack, region and ε;
+            ``"minimal"``: likewise, each picture at the least level that fools, its ``eps_asked``.
         left_out: how many sources were drawn and not kept, by reason.
         sources: how many were kept; ``stimuli``: rows of the manifest, the references among them.
         salience: what the maps of regions were made of, and the ``threshold`` above which a pixel is salient; empty
@@ -126,7 +127,10 @@ class SetRecord:
 
     @property
     def cells(self) -> tuple[tuple[str, str, str, int], ...]:
-        """The (run, attack, region, ε) of every perturbed picture of a source, in the order of the manifest."""
+        """The (run, attack, region, ε) of every perturbed picture of a source, in the order of the manifest.
+
+        Of a ``"minimal"`` set ε is the highest level that a picture may have.
+        """
         return tuple(itertools.product(self.runs, self.attacks, self.regions, (eps for eps in self.eps if eps > 0)))
 
 

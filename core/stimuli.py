@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ from core.stimulus_partial import partial
 from core.stimulus_request import Request
 from core.stimulus_verification import verify_pictures, verify_predictions
 
+_log = logging.getLogger(__name__)
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Makes stimuli of graded ε from trained classifiers, or verifies a set that was made."""
@@ -33,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         new = make_set(request, out, device, group)
     if group.leads:
         record = read_record(out)
+        _tell(out, record)
         made = f"{record.stimuli} stimuli of {record.sources} pictures, verified from disk; look at {out}/sheet.html"
         print(f"{out}: {made}" if new else f"{out}: made already, {record.stimuli} stimuli")
     if group.size > 1:
@@ -97,6 +101,12 @@ def _parser() -> argparse.ArgumentParser:
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if there is one"
     )
     return parser
+
+
+def _tell(out: Path, record: SetRecord) -> None:
+    if record.left_out:
+        reasons = "; ".join(f"{reason} ({count})" for reason, count in record.left_out.items())
+        _log.warning("%s: %d sources were tried and left out: %s", out, sum(record.left_out.values()), reasons)
 
 
 def _check_same(out: Path, wanted: SetRecord) -> None:

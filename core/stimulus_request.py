@@ -19,7 +19,7 @@ from core.salience import Source
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One kind of stimulus: every source has one picture of each."""
+    """One kind of stimulus: every source has one picture of each; ``eps`` is its level, or the highest it may have."""
 
     run: str
     attack: str
@@ -39,7 +39,8 @@ class Request:
         attacks: names such as ``"pgd-40"`` or ``"apgd-ce-100"``, see docs/attacks.md; of norm L∞.
         regions: where pictures may change; other than ``"full"`` needs ``salience``.
         eps: budgets in whole grey levels, rising; 0 (the references) is always made.
-        require: ``"none"``, or ``"fooled"``: keep sources that every model gets right before, and wrong in every cell.
+        require: ``"none"``, or ``"fooled"``: keep sources that every model gets right before, and wrong in every cell;
+            or ``"minimal"``: likewise, each picture at the least whole grey level that fools, up to the one in ``eps``.
         salience: the maps of the regions.
         threshold: a pixel is salient if its map lies above it.
         batch_size: sources that are attacked at once, and that one process does in one go.
@@ -84,6 +85,11 @@ class Request:
             )
         if not self.eps or list(self.eps) != sorted(set(self.eps)) or not 1 <= self.eps[0] <= self.eps[-1] <= 255:
             raise ConfigError(f"eps: expected rising whole grey levels within 1..255, got {[*map(int, self.eps)]}")
+        if self.require == "minimal" and len(self.eps) > 1:
+            raise ConfigError(
+                "eps: expected one value with require = 'minimal', the highest level to try, got "
+                f"{[*map(int, self.eps)]}; write eps = [{self.eps[-1]:g}]"
+            )
 
     @property
     def levels(self) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +15,14 @@ from torch import Tensor
 from core import attacks, files, pictures, rng
 from core.attacks.budget import Budget
 from core.attacks.front import answers, check_answers
-from core.attacks.minimal import on_lattice
+from core.attacks.minimal import minimal_levels, on_lattice
 from core.attacks.pgd import RelativePgd, pgd
 from core.datasets.split import Split
 from core.evaluation import judge
 from core.manifest import Stimulus, map_name, png_name, stimulus_id
 from core.pictures import Pixels
 from core.purification.pipeline import Purified, reseed
-from core.regions import budget_in
+from core.regions import Region, budget_in
 from core.stimulus_regions import Levels, Maps, allowed, decode_map, encode_map
 from core.stimulus_request import Cell, Request
 from core.tensors import Bytes, Classifier, Images, Labels, Salience, generator, to_unit
@@ -156,8 +156,9 @@ def _attacked(workshop: Workshop, batch: Batch) -> list[Tried]:
     x, y = to_unit(batch.pictures.pixels), batch.pictures.labels
     before = {source.run: verdict(source.model, x, y) for source in workshop.sources}
     models = {source.run: source for source in workshop.sources}
+    make = _make_least if workshop.request.require == "minimal" else _make
     for cell in workshop.request.cells:
-        made = _make(workshop.request, models[cell.run].model, batch, cell)
+        made = make(workshop.request, models[cell.run].model, batch, cell)
         described = _describe(workshop, batch, cell, models[cell.run], before[cell.run][0], made)
         for place, row in enumerate(described):
             rows[place].append(row)
@@ -168,27 +169,56 @@ def _attacked(workshop: Workshop, batch: Batch) -> list[Tried]:
     ]
 
 
-def _make(request: Request, model: Classifier, batch: Batch, cell: Cell) -> Bytes:
+@dataclass(frozen=True, kw_only=True)
+class _Made:
+    """Pictures of a cell, and the budget of each in whole grey levels."""
+
+    pixels: Bytes
+    eps: list[int]
+
+
+def _make(request: Request, model: Classifier, batch: Batch, cell: Cell) -> _Made:
     """Returns 8-bit pictures within ε whole grey levels: a point of the lattice, so rounding does not leave it."""
-    purpose = ("stimuli", cell.run, cell.attack, cell.region, cell.eps, batch.number)
-    x, y = to_unit(batch.pictures.pixels), batch.pictures.labels
+    x, y, purpose = to_unit(batch.pictures.pixels), batch.pictures.labels, _purpose(batch, cell)
     reseed(model, rng.derive(request.seed, *purpose))
-    random = generator(x.device, request.seed, *purpose)
+    random, budget = generator(x.device, request.seed, *purpose), _budget(request, batch, cell.region, cell.eps / 255)
+    pixels = on_lattice(perturb(attacks.named(cell.attack), model, x, y, budget, random))
+    return _Made(pixels=pixels, eps=[cell.eps] * len(y))
+
+
+def _make_least(request: Request, model: Classifier, batch: Batch, cell: Cell) -> _Made:
+    """Returns pictures at the least level that fools; where none up to the cell's does, the clean one at the cell's."""
+    pixels, labels, seed = (
+        batch.pictures.pixels,
+        batch.pictures.labels,
+        rng.derive(request.seed, *_purpose(batch, cell)),
+    )
+    reseed(model, seed)
+    allowed_ = _budget(request, batch, cell.region, 1.0).eps.expand(len(pixels), 1, *pixels.shape[2:])
+    attack = attacks.named(cell.attack)
+    found = minimal_levels(attack, model, pixels, labels, seed, highest=cell.eps, allowed=allowed_)
+    return _Made(pixels=found.pixels, eps=found.levels.clamp(max=cell.eps).tolist())
+
+
+def _purpose(batch: Batch, cell: Cell) -> tuple[str | int, ...]:
+    return ("stimuli", cell.run, cell.attack, cell.region, cell.eps, batch.number)
+
+
+def _budget(request: Request, batch: Batch, region: Region, eps: float) -> Budget:
     levels = batch.levels
     salience: Salience | None = None if levels is None else to_unit(levels)
-    budget = budget_in(cell.region, "linf", cell.eps / 255, x, salience, request.threshold)
-    return on_lattice(perturb(attacks.named(cell.attack), model, x, y, budget, random))
+    return budget_in(region, "linf", eps, to_unit(batch.pictures.pixels), salience, request.threshold)
 
 
 def _describe(
-    workshop: Workshop, batch: Batch, cell: Cell, source: Source, before: Labels, made: Bytes
+    workshop: Workshop, batch: Batch, cell: Cell, source: Source, before: Labels, made: _Made
 ) -> list[Stimulus]:
-    written = [_write(workshop.directory, picture) for picture in channels_last(made)]
+    written = [_write(workshop.directory, picture) for picture in channels_last(made.pixels)]
     labels = batch.pictures.labels
-    predictions, margins = verdict(source.model, to_unit(tensor([pixels for _, pixels in written], made)), labels)
+    predictions, margins = verdict(source.model, to_unit(tensor([pixels for _, pixels in written], labels)), labels)
     judged = zip(before.tolist(), predictions.tolist(), margins.tolist(), strict=True)
     return [
-        _row(workshop, batch, cell, source.method, place, written[place], outcome)
+        _row(workshop, batch, replace(cell, eps=made.eps[place]), source.method, place, written[place], outcome)
         for place, outcome in enumerate(judged)
     ]
 
@@ -260,6 +290,8 @@ def _refused(request: Request, row: Stimulus) -> str | None:
         return None
     if row.prediction_before != row.source_class:
         return f"{row.run}: wrong before any attack"
+    if request.require == "minimal":
+        return f"{row.run}/{row.attack}/{row.region}: no level up to {request.levels[-1]} fools"
     return f"{row.run}/{row.attack}/{row.region}/{row.eps_asked}: not fooled"
 
 

@@ -114,16 +114,27 @@ def _note(directory: Path, group: Sequence[Stimulus], known: Index) -> None:
 
 def _check_cells(directory: Path, record: SetRecord, group: Sequence[Stimulus]) -> None:
     """Checks that a source has its reference first and then a row for every cell, named as it is."""
-    name = group[0].source_id
-    wanted = [f"{name}/reference", *(stimulus_id(name, *cell) for cell in record.cells)]
+    name, cells = group[0].source_id, _cells(record, group)
+    wanted = [f"{name}/reference", *(stimulus_id(name, *cell) for cell in cells)]
     found = [row.stimulus_id for row in group]
     told = [(row.run, row.attack, row.region, row.eps_asked) for row in group if not row.is_reference]
-    if found != wanted or told != list(record.cells) or not group[0].is_reference:
+    if found != wanted or told != cells or not group[0].is_reference:
         odd = next((pair for pair in zip(wanted, found, strict=False) if pair[0] != pair[1]), (wanted[-1], found[-1]))
         raise StimulusError(
-            f"{directory / 'manifest.jsonl'}: expected of {name} its reference and the {len(record.cells)} cells of "
+            f"{directory / 'manifest.jsonl'}: expected of {name} its reference and the {len(cells)} cells of "
             f"set.json in order, found {len(group)} rows, {odd[1]} in the place of {odd[0]}; {_AGAIN}"
         )
+
+
+def _cells(record: SetRecord, group: Sequence[Stimulus]) -> list[tuple[str, str, str, int]]:
+    """Returns the cells that a source must have; of a minimal set with the levels of its rows, where they can be."""
+    if record.selected_on != "minimal":
+        return list(record.cells)
+    levels = [row.eps_asked for row in group[1:]] + [0] * len(record.cells)
+    return [
+        (run, attack, region, level if 1 <= level <= highest else highest)
+        for (run, attack, region, highest), level in zip(record.cells, levels, strict=False)
+    ]
 
 
 def _verify_source(directory: Path, record: SetRecord, group: Sequence[Stimulus]) -> None:
@@ -141,6 +152,7 @@ def _verify_source(directory: Path, record: SetRecord, group: Sequence[Stimulus]
         pixels = read(directory, row)
         _compare(row, reference, pixels, mask_area=round(float(may_change.mean()), 6))
         _check_inside(row, (pixels != reference).any(axis=2) & ~may_change)
+        _check_selected(record, row)
 
 
 def _read_map(directory: Path, row: Stimulus) -> Levels:
@@ -161,6 +173,14 @@ def _compare(row: Stimulus, reference: Pixels, pixels: Pixels, mask_area: float)
         raise StimulusError(
             f"{row.stimulus_id}: expected fooled to say whether {row.prediction_after} is not {row.source_class}, "
             f"got {row.fooled}; {_AGAIN}"
+        )
+
+
+def _check_selected(record: SetRecord, row: Stimulus) -> None:
+    if record.selected_on != "none" and not (row.fooled and row.prediction_before == row.source_class):
+        raise StimulusError(
+            f"{row.stimulus_id}: expected right before and fooled, as all of a set selected on {record.selected_on!r}, "
+            f"got {row.prediction_before} before and {row.prediction_after} after; {_AGAIN}"
         )
 
 

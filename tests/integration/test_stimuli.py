@@ -21,10 +21,15 @@ import torch
 from PIL import Image
 from sqlalchemy import select
 
-from core import checkpoints, files, manifest, pictures, stimuli, train
+from core import attacks, checkpoints, files, manifest, pictures, stimuli, train
+from core.attacks.budget import uniform
+from core.attacks.minimal import on_lattice
 from core.errors import ConfigError, DataError, MachineError, RunError, StimulusError
 from core.manifest import SetRecord, Stimulus
+from core.stimulus_job import load_source
 from core.stimulus_partial import partial
+from core.stimulus_sets import tensor, verdict
+from core.tensors import generator, to_unit
 from study_app import registration
 from study_app.models import StimulusRow
 from tests.study_site import close, make_app
@@ -59,6 +64,7 @@ sheet_sources = 3
 source = "spectral-residual"
 """
 CELLS = 2 * 2 * 3 * 2
+LEAST = ("require='minimal'", "eps=[40]", "sources_per_class=10", "attacks=['fgsm']")
 
 
 @pytest.fixture(scope="module")
@@ -240,6 +246,68 @@ def test_too_few_sources_that_can_be_kept_are_named(easy, tmp_path):
     ):
         stimuli.main([str(easy / "request.toml"), "--out", str(tmp_path / "set"), "--set", "sources_per_class=30"])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def least(easy):
+    """A set of the least levels up to 40, of the same run; FGSM draws no random numbers."""
+    out = easy / "least"
+    assert stimuli.main(words(easy, out, *LEAST)) == 0
+    return out
+
+
+def test_a_minimal_set_holds_each_picture_at_the_least_level_that_fools(easy, least):
+    """Each level is the least: the same attack, tried again by hand, fails a level below."""
+    record, model = manifest.read_record(least), load_source(easy / "run", torch.device("cpu")).model
+    assert (record.selected_on, record.eps, record.cells) == ("minimal", (0, 40), (("run", "fgsm", "full", 40),))
+    assert kept(least) == {"dark": 10, "light": 10}
+    levels = []
+    for reference, row in manifest.by_source(manifest.rows(least)):
+        assert row.fooled
+        assert 1 <= row.eps_measured <= row.eps_asked <= 40
+        assert row.stimulus_id.endswith(f"/{row.eps_asked}")
+        label = torch.tensor([["dark", "light"].index(row.source_class)])
+        x = to_unit(tensor([pictures.read(least / manifest.png_name(reference.sha256))], label))
+        budget = uniform((row.eps_asked - 1) / 255, x)
+        below = on_lattice(attacks.run(attacks.named("fgsm"), model, x, label, budget, generator("cpu", 1)))
+        assert torch.equal(verdict(model, to_unit(below), label)[0], label)
+        levels.append(row.eps_asked)
+    assert len(set(levels)) > 2
+
+
+def test_sources_that_no_level_fools_are_left_out_counted_and_said(easy, least, caplog):
+    assert stimuli.main(words(easy, least, *LEAST)) == 0
+    left_out = manifest.read_record(least).left_out
+    assert left_out["run/fgsm/full: no level up to 40 fools"] > 0
+    said = [record.getMessage() for record in caplog.records if "left out" in record.getMessage()]
+    assert said[0].startswith(f"{least}: {sum(left_out.values())} sources were tried and left out: ")
+    assert f"no level up to 40 fools ({left_out['run/fgsm/full: no level up to 40 fools']})" in said[0]
+
+
+def test_a_minimal_set_proves_itself(easy, least, capsys):
+    assert stimuli.main(["verify", str(least), "--runs", str(easy / "run")]) == 0
+    assert "40 stimuli are what the manifest says (pictures and predictions)" in capsys.readouterr().out
+    assert "the least ε that fools" in (least / "sheet.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"eps_asked": 41}, "expected of .* its reference and the 1 cells of set.json in order, found 2 rows"),
+        (
+            {"fooled": False, "prediction_after": "dark", "source_class": "dark", "prediction_before": "dark"},
+            "expected right before and fooled, as all of a set selected on 'minimal', got dark before and dark after",
+        ),
+        ({"prediction_before": "light"}, "expected right before and fooled, .* got light before and light after"),
+    ],
+)
+def test_a_row_of_a_minimal_set_that_does_not_fool_at_its_level_is_found(least, tmp_path, changes, message):
+    copy = Path(shutil.copytree(least, tmp_path / "copy"))
+    row = first_of(copy, source_class="dark", run="run")
+    changes |= {"stimulus_id": f"{row.source_id}/run/fgsm/full/{changes.get('eps_asked', row.eps_asked)}"}
+    forge(copy, lambda one: [dataclasses.replace(one, **changes) if one.stimulus_id == row.stimulus_id else one])
+    with pytest.raises(StimulusError, match=message):
+        stimuli.main(["verify", str(copy)])
 
 
 def kept(whole):
@@ -590,7 +658,6 @@ def test_a_false_prediction_is_found_out(copy, trained, key):
 def test_a_class_that_the_run_does_not_have_is_refused(copy, trained):
     name = first_of(copy).source_id
     forge(copy, lambda one: [dataclasses.replace(one, source_class="unicorn") if one.source_id == name else one])
-    from core.stimulus_job import load_source
     from core.stimulus_verification import verify_predictions
 
     source = load_source(trained / "one", torch.device("cpu"))
@@ -616,7 +683,8 @@ def test_a_class_that_the_run_does_not_have_is_refused(copy, trained):
         (["batch_size=0"], ConfigError, "batch_size: expected at least 1, got 0"),
         (["name='a/b'"], ConfigError, "name: expected letters, digits"),
         (["runs=[]"], ConfigError, "runs: expected run directories of source models, got none"),
-        (["require='seen'"], ConfigError, "require: expected one of 'none', 'fooled', got 'seen'"),
+        (["require='seen'"], ConfigError, "require: expected one of 'none', 'fooled', 'minimal', got 'seen'"),
+        (["require='minimal'"], ConfigError, r"the highest level to try, got .2, 8.; write eps = .8."),
     ],
 )
 def test_impossible_requests_leave_nothing(trained, tmp_path, settings, error, message):
