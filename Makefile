@@ -132,5 +132,6 @@ $(VENV)/.rivals: $(VENV)/.run
 bench: setup $(VENV)/.rivals ## measure the claims in benchmarks/results/; half an hour or more, while nothing else computes
 	$(BIN)/python -m benchmarks.demo
 	$(BIN)/python -m benchmarks.attacks_parity
+	$(BIN)/python -m benchmarks.square_l2
 	$(BIN)/python -m benchmarks.attacks_speed
 	@if command -v nvidia-smi >/dev/null; then set -x; $(BIN)/python -m benchmarks.training_gpu; fi

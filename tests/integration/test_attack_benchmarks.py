@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import re
 
 import pytest
 import torch
 
-from benchmarks import attacks_parity, attacks_speed, rivals
+from benchmarks import attacks_parity, attacks_speed, rivals, square_l2
 from benchmarks.attacks_parity import Cell, Found, Within
 from benchmarks.attacks_speed import Leg
 from core import attacks
@@ -98,6 +99,25 @@ def test_both_sides_attack_small_classifiers_and_a_second_call_measures_nothing_
     assert attacks_parity.main(command) == 0
     assert [cell.stat().st_mtime_ns for cell in cells] == times
     assert json.loads((tmp_path / "parity.json").read_text()) == claims
+
+
+@rivals_installed
+def test_square_in_l2_is_compared_on_both_classifiers(data, tmp_path):
+    command = [
+        "--data", str(data), "--pictures", "50", "--queries", "8", "--train-per-class", "12", "--epochs", "2",
+        "--width", "4", "--work", str(tmp_path / "work"), "--out", str(tmp_path / "l2.json"),
+    ]  # fmt: skip
+    assert square_l2.main(command) == 0
+    claims = json.loads((tmp_path / "l2.json").read_text())
+    kinds = [f"ε = {eps:g}, on the {method} classifier" for method in ("standard", "pgd-at") for eps in (0.25, 0.5)]
+    assert len(claims) == 4
+    for claim, kind in zip(claims, kinds, strict=True):
+        assert kind in claim["claim"]
+        counts = re.search(r"(\d+) are right clean, (\d+) under ours, (\d+) under theirs", claim["claim"]).groups()
+        clean, ours, theirs = map(int, counts)
+        assert max(ours, theirs) <= clean <= claim["n"] == 50
+        assert claim["value"] == pytest.approx(2 * (ours - theirs))
+        assert claim["spread"][0] <= claim["value"] <= claim["spread"][1]
 
 
 @rivals_installed
