@@ -119,7 +119,7 @@ def refuse_forged() -> None:
     """
     if request.method not in CHANGING:
         return
-    if _host(request.headers.get("Origin", "")) != request.host:
+    if not request.host or _host(request.headers.get("Origin", "")) != request.host:
         raise Refusal(403, "origin", "expected a request from a page of this study; open the study's address again")
     if request.path.startswith("/api/") and not request.is_json:
         raise Refusal(403, "json", "expected a JSON body")
