@@ -11,6 +11,7 @@ import getpass
 import hashlib
 import json
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -71,8 +72,9 @@ def verify(database: DatabaseSession, head: str | None = None) -> Chain:
     Raises:
         StudyError: a row was changed, taken out, put in or moved, or no row has the hash ``head``.
     """
-    rows = database.scalars(select(Action).order_by(Action.sequence).execution_options(yield_per=1000))
-    return check(rows, head)
+    query = select(Action).order_by(Action.sequence).execution_options(yield_per=1000)
+    with closing(database.scalars(query)) as rows:
+        return check(rows, head)
 
 
 def check(rows: Iterable[Action], head: str | None = None) -> Chain:

@@ -111,9 +111,14 @@ def test_rows_taken_off_the_end_are_found_by_a_hash_that_was_noted(chained):
 
 def test_an_action_goes_with_the_transaction_that_it_records(chained):
     before = length(chained)
-    with pytest.raises(RuntimeError), database_of(chained).writing() as writer:
-        ledger.write(writer, "ada@lab.example", "something done")
-        raise RuntimeError
+
+    def fail() -> None:
+        with database_of(chained).writing() as writer:
+            ledger.write(writer, "ada@lab.example", "something done")
+            raise RuntimeError("after the action")
+
+    with pytest.raises(RuntimeError, match="after the action"):
+        fail()
     assert length(chained) == before
     verify(chained)
 
