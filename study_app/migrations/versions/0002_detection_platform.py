@@ -139,9 +139,12 @@ def _refuse_what_would_be_lost() -> None:
     """The first schema knows yes/no trials of participants with a plan alone."""
     for table, rule in (
         ("planned_trial", "phase = 'warm-up' OR pair_token IS NOT NULL OR catch IS NOT NULL OR aborted_at IS NOT NULL"),
-        ("response", "confidence IS NOT NULL OR correct IS NULL"),
-        ("researcher", "true"),
+        ("response", "confidence IS NOT NULL OR correct IS NULL OR mask_frames IS NOT NULL"),
+        ("participant", "preview OR withdrawn_at IS NOT NULL"),
+        ("session", "ended_at IS NOT NULL"),
+        ("protocol", "paused_at IS NOT NULL OR closed_at IS NOT NULL"),
         ("arrival", "participant_id IS NOT NULL"),
+        *((table, "true") for table in ("visit", "check_result", "one_time_link", "exclusion", "researcher", "action")),
     ):
         if found := op.get_bind().execute(sa.text(f"SELECT COUNT(*) FROM {table} WHERE {rule}")).scalar():  # noqa: S608
             raise StudyError(
