@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
@@ -22,7 +21,6 @@ from study_app.models import Arrival, CheckResult, Participant, PlannedTrial, Pr
 from study_app.settings import ROOT
 from study_app.staff import Exclusion, Researcher
 from tests import psych_ds
-from tests.filled_study import fill
 from tests.study_site import Visitor, close, make_answer, make_app, set_up
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -133,6 +131,15 @@ def test_a_column_of_two_tables_is_one_column():
     for described in columns.TABLES.values():
         for column in described:
             assert seen.setdefault(column.name, column) == column
+
+
+def test_the_contract_names_every_column_of_every_table_in_its_order():
+    text = (ROOT / "docs" / "contracts.md").read_text(encoding="utf-8")
+    kinds = {"trials": "Trial", "participants": "Participant", "visits": "Visit", "checks": "Check"}
+    for name, described in columns.TABLES.items():
+        listed = text.split(f"{kinds.get(name, 'Exclusion')} columns: ")[1].split("\n\n")[0].split(" columns: ")[0]
+        found = re.findall(r"`([a-z_0-9]+)`", re.sub(r"\([^)]*\)", "", listed))
+        assert found == [column.name for column in described], name
 
 
 def test_csv_and_parquet_hold_the_same_rows(people, study, tmp_path):
@@ -361,37 +368,3 @@ def test_another_stimulus_set_in_the_place_of_the_registered_one_is_refused(
     with pytest.raises(StimulusError, match=r"expected the stimulus set that was registered \(manifest .*put the"):
         write(app, tmp_path / "export")
     close(app)
-
-
-MEASURE = """
-import sys
-from pathlib import Path
-from study_app import export
-from study_app.database import Database
-database = Database(sys.argv[1])
-with database.reading() as reader:
-    counts = export.export(reader, Path(sys.argv[2]))
-peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]
-print(counts["trials"], peak)
-"""
-
-
-def peak_of_export(url, directory) -> tuple[int, float]:
-    """Trials written, and the largest resident memory of the process that did it, MiB."""
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE, url, str(directory)], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    trials, peak = done.stdout.split()
-    return int(trials), int(peak) / 1024
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_ten_times_the_trials_take_no_more_memory(study_url, tmp_path):
-    """Room for noise: 16 MiB. The 180,000 trials more are 60 MiB as text alone, several times as much as objects."""
-    fill(study_url, sessions=200, trials=100)
-    few, small = peak_of_export(study_url, tmp_path / "few")
-    fill(study_url, sessions=1800, trials=100)
-    many, large = peak_of_export(study_url, tmp_path / "many")
-    assert (few, many) == (20_000, 200_000)
-    assert (tmp_path / "many" / "data" / "table-trials_data.csv").stat().st_size > 60 * 2**20
-    assert large - small < 16
