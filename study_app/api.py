@@ -8,12 +8,13 @@ from flask import Blueprint, Response, jsonify, make_response, request, url_for
 from sqlalchemy.orm import Session as DatabaseSession
 from werkzeug.wrappers import Response as AnyResponse
 
-from study_app import answers, detection, logs, participation, resumption, security, served_pictures, steps
+from study_app import answers, detection, limits, logs, participation, resumption, security, served_pictures, steps
 from study_app.models import PlannedTrial, Session
 from study_app.refusals import Refusal
 from study_app.state import database
 
 api = Blueprint("api", __name__, url_prefix="/api/v1")
+MOST_VISITS = 1000  # page loads of a session in an hour
 PICTURE_CACHE = "private, max-age=86400, immutable, no-transform"
 PICTURE_TAG = "unchanged"  # of all pictures: what a name stands for never changes, and a tag of the contents would tell
 
@@ -94,7 +95,9 @@ def post_visit() -> Response:
     """Notes a page load and prepares what it goes on with: 201 new, 200 the same again, 409 the session is over."""
     load = resumption.parse(request.get_json(silent=True))
     with database().writing() as writer:
-        outcome = resumption.note(writer, _session(writer, lock=True), load)
+        session = _session(writer, lock=True)
+        limits.check_within(writer, "visit", session.public_id, MOST_VISITS, seconds=3600)
+        outcome = resumption.note(writer, session, load)
     if isinstance(outcome, Refusal):
         raise outcome
     body = jsonify(gap_s=outcome.gap_s, warm_up=outcome.warm_up, replaced=outcome.replaced)

@@ -69,12 +69,31 @@ def check(purpose: str, key: str, most: int, seconds: int) -> None:
     Raises:
         Refusal: 429 with the seconds until the next window.
     """
-    now = int(time.time())
-    ends_at = now - now % seconds + seconds
+    ends_at = _window(seconds)
     with database().writing() as writer:
         tries = count(writer, purpose, key, ends_at)
+    _refuse_above(most, tries, ends_at)
+
+
+def check_within(writer: DatabaseSession, purpose: str, key: str, most: int, seconds: int) -> None:
+    """Does what ``check`` does, in a transaction that is open already; what is refused is not counted.
+
+    Raises:
+        Refusal: 429 with the seconds until the next window.
+    """
+    ends_at = _window(seconds)
+    _refuse_above(most, count(writer, purpose, key, ends_at), ends_at)
+
+
+def _window(seconds: int) -> int:
+    """Returns when the present window ends, Unix time."""
+    now = int(time.time())
+    return now - now % seconds + seconds
+
+
+def _refuse_above(most: int, tries: int, ends_at: int) -> None:
     if tries > most:
-        wait = ends_at - now
+        wait = max(1, ends_at - int(time.time()))
         raise Refusal(429, "too many", f"too many tries; wait {wait} seconds and try again", retry_after=wait)
 
 

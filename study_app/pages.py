@@ -90,8 +90,6 @@ def give_consent() -> AnyResponse:
     """Starts a session for somebody who agreed; a second click finds the first session."""
     if request.form.get("consent") != "yes":
         return redirect(url_for("pages.consent"), 303)
-    if most := settings().consents_per_minute:
-        limits.check("consents", limits.everybody(), most, MINUTE)
     with database().writing() as writer:
         if (session := current_session(writer)) is not None:
             return redirect(next_page(writer, session), 303)
@@ -106,6 +104,8 @@ def give_consent() -> AnyResponse:
 
 def _begin(writer: DatabaseSession, protocol: Protocol, arrival: Arrival | None) -> AnyResponse:
     """Enrols the browser's person, who has not begun yet."""
+    if most := settings().consents_per_minute:
+        limits.check_within(writer, "consents", limits.everybody(), most, MINUTE)
     visitor = security.visitor_token()
     arrival = arrival or arrivals.open_arrival(writer, protocol, visitor)
     if arrival.participant_id is not None:  # the same browser's other request was faster

@@ -15,6 +15,7 @@ import secrets
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, g, request
+from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.wrappers import Response as AnyResponse
 
@@ -112,13 +113,15 @@ def page_token() -> str:
 
 
 def refuse_forged() -> None:
-    """Refuses a state-changing request that another site could have sent.
+    """Refuses a state-changing request that another site could have sent, or whose body is too large.
 
     Its ``Origin`` must name our own host, and it must bring the CSRF token of one of the cookies that it has; under
     ``/api/`` it must also be JSON.
     """
     if request.method not in CHANGING:
         return
+    if (request.content_length or 0) > BODY_LIMIT:
+        raise RequestEntityTooLarge
     if not request.host or _host(request.headers.get("Origin", "")) != request.host:
         raise Refusal(403, "origin", "expected a request from a page of this study; open the study's address again")
     if request.path.startswith("/api/") and not request.is_json:

@@ -17,10 +17,16 @@ from study_app.settings import ROOT, from_environment
 from tests.study_site import SMALL_PROTOCOL, Visitor, close, make_app
 
 COMMANDS = {
+    "audit": [],
+    "backup": [],
     "export": [],
     "init-db": [],
+    "links": ["label", "days", "address"],
+    "protocol": [],
     "register-protocol": ["set_name"],
     "register-set": [],
+    "researcher": [],
+    "retention": [],
     "serve": ["host", "port", "workers", "threads"],
     "status": [],
 }
