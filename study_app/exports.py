@@ -132,8 +132,15 @@ def job(folder: Path, name: str) -> Job | None:
 
 def _state(place: Path) -> str:
     """Returns whether something was written just now, the files in the making included."""
-    latest = max(path.stat().st_mtime for path in (place, *place.rglob("*")))
+    latest = max(_modified(path) for path in (place, *place.rglob("*")))
     return "running" if time.time() - latest < SILENT_S else "interrupted"
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # a temporary file that was put in its place meanwhile
+        return 0.0
 
 
 def archive(folder: Path, name: str) -> Path | None:
