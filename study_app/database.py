@@ -35,6 +35,7 @@ POSTGRES_OPTIONS = {
     "lock_timeout": 10_000,
     "idle_in_transaction_session_timeout": 60_000,
 }  # ms; options in the URL come in their place
+HIDDEN = True  # parameters of statements in error messages, which go into the log
 _WRITES = "percepsilon_writes"
 
 
@@ -166,7 +167,7 @@ def alembic_config(connection: Connection) -> Config:
 
 
 def _sqlite_engine(url: URL) -> Engine:
-    engine = create_engine(url, pool_size=16, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+    engine = create_engine(url, hide_parameters=HIDDEN, pool_size=16, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -175,7 +176,8 @@ def _sqlite_engine(url: URL) -> Engine:
 def _postgres_engine(url: URL) -> Engine:
     options = " ".join(f"-c {name}={value}" for name, value in POSTGRES_OPTIONS.items())
     ours = {"options": options, "connect_timeout": 10, "application_name": "percepsilon"}
-    return create_engine(url, connect_args={name: ours[name] for name in ours if name not in url.query}, **POOL)
+    ours = {name: value for name, value in ours.items() if name not in url.query}
+    return create_engine(url, hide_parameters=HIDDEN, connect_args=ours, **POOL)
 
 
 @cache

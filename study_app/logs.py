@@ -39,7 +39,7 @@ class JsonLines(logging.Formatter):
         }
         line |= {name: record.__dict__[name] for name in _NAMES if name in record.__dict__}
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line["exception"] = without_values(self.formatException(record.exc_info))
         return json.dumps({name: value for name, value in line.items() if value is not None}, ensure_ascii=False)
 
 
@@ -51,7 +51,12 @@ class TextLines(logging.Formatter):
         facts = " ".join(f"{name}={record.__dict__[name]}" for name in _NAMES if record.__dict__.get(name) is not None)
         moment = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         line = f"{moment} {record.levelname} {request_id() or '-'} {record.getMessage()} {facts}".rstrip()
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        return f"{line}\n{without_values(self.formatException(record.exc_info))}" if record.exc_info else line
+
+
+def without_values(traceback: str) -> str:
+    """Returns a traceback without the lines in which PostgreSQL quotes a row's values."""
+    return "\n".join(line for line in traceback.splitlines() if not line.lstrip().startswith("DETAIL:"))
 
 
 def register(app: Flask, form: LogForm) -> None:
