@@ -69,18 +69,31 @@ def _checked(text: str) -> str | None:
 def arrive(database: DatabaseSession, protocol: Protocol, claim: Claim, visitor: str) -> tuple[Arrival, str] | None:
     """Returns the one arrival of a claim, and the browser's token from now on; ``None`` for a link that is not valid.
 
-    The arrival is bound to the browser. A browser in which somebody else was before gets a new token.
+    The arrival is bound to the browser. A browser in which somebody else was before gets a new token; of somebody who
+    came to an open study without an id, the id is noted.
     """
     link = usable_link(database, protocol, claim.id) if claim.platform == LINK else None
     if claim.platform == LINK and link is None:
         return None
-    known = _known(database, protocol, claim, link)
+    known = _known(database, protocol, claim, link) or _now_named(database, protocol, claim, link, visitor)
     token = visitor if _is_free(database, visitor, known) else security.new_token()
     arrival = known or _added(database, protocol, claim, link, token)
     arrival.token_sha256 = security.hash_token(token)
     if claim.session is not None:
         arrival.platform_study, arrival.platform_session = claim.study, claim.session
     return arrival, token
+
+
+def _now_named(
+    database: DatabaseSession, protocol: Protocol, claim: Claim, link: OneTimeLink | None, visitor: str
+) -> Arrival | None:
+    """Returns the arrival of a browser that nobody had sent, with the claim that it has now."""
+    arrival = of_browser(database, visitor, lock=True)
+    if arrival is None or arrival.platform != "open" or arrival.protocol_id != protocol.id:
+        return None
+    arrival.platform, arrival.platform_id = claim.platform, None if link else claim.id
+    arrival.link_id = link.id if link else None
+    return arrival
 
 
 def _is_free(database: DatabaseSession, visitor: str, known: Arrival | None) -> bool:

@@ -20,10 +20,10 @@ calibration = true
 DEVICE = {"width": "1280", "height": "800", "device_pixel_ratio": "1.5", "input": "keyboard"}
 
 
-def reregister(app, folder: Path, more: str, name: str = "another") -> None:
-    """Makes a variant of the small protocol the current one."""
+def reregister(app, folder: Path, more: str, *, name: str = "another", top: str = "") -> None:
+    """Makes a variant of the small protocol the current one: with more tables, and more keys at its top."""
     path = folder / f"{name}.toml"
-    path.write_text(SMALL_PROTOCOL.replace('"small"', f'"{name}"') + more)
+    path.write_text(SMALL_PROTOCOL.replace('"small"', f'"{name}"\n{top}') + more)
     with app.extensions["percepsilon_database"].writing() as writer:
         registration.register_protocol(writer, path, "noise")
 

@@ -75,6 +75,15 @@ def test_an_open_study_keeps_what_it_is_told_and_takes_everybody(study):
     assert sorted(rows(study, select(Arrival.platform))) == [("open",), ("prolific",)]
 
 
+def test_who_came_without_an_id_and_comes_back_with_one_goes_on(study):
+    someone = Person(study)
+    someone.consent()
+    session = someone.state()["session_id"]
+    someone.open(PROLIFIC)
+    assert someone.state()["session_id"] == session
+    assert rows(study, select(Arrival.platform, Arrival.platform_id)) == [("prolific", "person-1")]
+
+
 def test_a_second_visit_with_the_same_id_goes_on_with_the_same_session(prolific):
     someone = Person(prolific)
     someone.open(PROLIFIC)
