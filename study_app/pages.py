@@ -23,12 +23,14 @@ from study_app import (
     steps,
     withdrawal,
 )
+from study_app.arrivals import Claim
 from study_app.detection import DetectionProtocol
 from study_app.models import Arrival, Protocol, Session
 from study_app.state import database, settings
 
 pages = Blueprint("pages", __name__)
 HOUR, MINUTE = 3600, 60
+ARRIVALS_PER_CONSENT = 4  # an address may be opened more often than somebody begins
 PLATFORMS = {"prolific": "Prolific", "mturk": "Amazon Mechanical Turk", "sona": "Sona"}
 
 
@@ -56,12 +58,18 @@ def _take_in_address() -> AnyResponse:
     """Stores what a platform says under the browser's token, remembers a language, and leads to the clean address."""
     response = redirect(url_for("pages.consent"), 303)
     languages.remember(response, request.args.get("lang", ""))
-    with database().writing() as writer:
-        protocol = registration.current_protocol(writer)
+    with database().reading() as reader:
+        protocol = registration.current_protocol(reader)
         claim = arrivals.claim_in(request.args, parsed(protocol).recruitment.platform) if protocol else None
-        if protocol is None or claim is None:
-            return response
-        arrived = arrivals.arrive(writer, protocol, claim, security.visitor_token())
+    return response if claim is None else _arrive(claim, response)
+
+
+def _arrive(claim: Claim, response: AnyResponse) -> AnyResponse:
+    with database().writing() as writer:
+        if most := settings().consents_per_minute:
+            limits.check_within(writer, "arrivals", limits.everybody(), ARRIVALS_PER_CONSENT * most, MINUTE)
+        protocol = registration.current_protocol(writer)
+        arrived = arrivals.arrive(writer, protocol, claim, security.visitor_token()) if protocol else None
         if arrived is None:
             return page("link", 410)
         arrival, token = arrived

@@ -24,6 +24,7 @@ from study_app.refusals import Refusal
 
 Step = Literal["about-you", "device", "colour-vision", "calibration"]
 ORDER: tuple[Step, ...] = get_args(Step)
+DIGITS = tuple("0123456789")
 CARD_MM = 85.60  # width of a bank card: ISO/IEC 7810, ID-1
 
 
@@ -128,7 +129,7 @@ def _device(form: Mapping[str, str], asks: Eligibility) -> Result | None:
 
 def _colour_vision(form: Mapping[str, str], seed: int) -> Result | None:
     given = [form.get(f"plate-{index}") for index in range(len(colour_plates.KINDS))]
-    answers = tuple(answer.strip()[:2] for answer in given if answer is not None)
+    answers = tuple(answer.strip() if answer.strip() in DIGITS else "" for answer in given if answer is not None)
     if len(answers) < len(given):
         return None
     shown = colour_plates.digits(seed)

@@ -17,7 +17,7 @@ from study_app.models import Base, Participant, Response, Session
 from study_app.refusals import Refusal
 from study_app.security import SESSION, VISITOR
 from study_app.settings import ROOT, Settings, from_environment
-from tests.study_recruitment import ALL_STEPS, DEVICE, Person, read_plates, reregister, rows
+from tests.study_recruitment import ALL_STEPS, DEVICE, Person, read_plates, recruiting, reregister, rows
 from tests.study_site import close, make_answer, make_app
 
 OF_PARTICIPANTS = ("pages", "steps", "api")
@@ -223,7 +223,14 @@ def test_pictures_and_answers_are_of_ones_own_session(study, new_visitor):
 # ---- limits -------------------------------------------------------------------------------------------------------
 
 
-def test_consent_is_limited_for_a_browser_over_all_workers(study_url):
+@pytest.fixture
+def one_window(monkeypatch):
+    """Time stands still for the limits, so that no window ends within a test."""
+    ends_at = int(time.time()) + 1800
+    monkeypatch.setattr(limits, "_window", lambda _seconds: ends_at)
+
+
+def test_consent_is_limited_for_a_browser_over_all_workers(study_url, one_window):
     workers = [make_app(study_url) for _ in range(2)]
     someone = Person(workers[0])
     someone.open()
@@ -242,15 +249,22 @@ def test_consent_is_limited_for_a_browser_over_all_workers(study_url):
         close(app)
 
 
-def test_consents_of_everybody_are_limited_where_the_settings_say_so(sqlite_url):
+def test_consents_of_everybody_are_limited_where_the_settings_say_so(sqlite_url, one_window):
     app = app_with(sqlite_url, consents_per_minute=3)
     statuses = [Person(app).consent().status_code for _ in range(5)]
-    assert statuses.count(429) in (1, 2), "a minute may have turned in between"
-    assert statuses[:3] == [303] * 3
+    assert statuses == [303] * 3 + [429] * 2
     close(app)
 
 
-def test_a_limit_counts_every_try_of_many_at_once_and_ends_with_its_window(study):
+def test_arrivals_of_everybody_are_limited_too(sqlite_url, tmp_path, one_window):
+    app = app_with(sqlite_url, consents_per_minute=1)
+    reregister(app, tmp_path, recruiting("prolific"))
+    statuses = [app.test_client().get(f"/?PROLIFIC_PID=person-{number}").status_code for number in range(10)]
+    assert statuses == [303] * 4 + [429] * 6
+    close(app)
+
+
+def test_a_limit_counts_every_try_of_many_at_once(study, one_window):
     def attempt(_) -> bool:
         with study.app_context():
             try:
@@ -263,12 +277,16 @@ def test_a_limit_counts_every_try_of_many_at_once_and_ends_with_its_window(study
         assert sum(pool.map(attempt, range(20))) == 5
     with study.app_context():
         limits.check("test", "another key", 5, 3600)
+
+
+def test_a_limit_ends_with_its_window(study):
+    with study.app_context():
         limits.check("brief", "key", 1, 1)
         time.sleep(1.01)
         limits.check("brief", "key", 1, 1)
 
 
-def test_what_is_refused_within_a_transaction_leaves_nothing(study):
+def test_what_is_refused_within_a_transaction_leaves_nothing(study, one_window):
     with study.app_context():
         for _ in range(2):
             with study.extensions["percepsilon_database"].writing() as writer:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import uuid
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from PIL import Image
 from sqlalchemy import func, select, update
 
-from study_app import colour_plates, detection, steps
+from study_app import colour_plates, detection, retention, steps
 from study_app.models import CheckResult, Participant, Session
 from tests.study_recruitment import (
     ALL_STEPS,
@@ -232,6 +233,11 @@ def test_the_way_back_to_sona_has_the_persons_id_and_is_gone_with_it(study, tmp_
     someone.answer_all()
     someone.finish()
     assert "https://school.example/credit?survey_code=4711" in someone.client.get("/finish").get_data(as_text=True)
+    with study.extensions["percepsilon_database"].writing() as writer:
+        retention.forget(writer, datetime.now(UTC) + timedelta(days=31))
+    page = someone.client.get("/finish").get_data(as_text=True)
+    assert "school.example" not in page
+    assert "You have finished" in page
 
 
 def test_a_session_whose_time_is_over_shows_the_code_for_that(study, tmp_path):
