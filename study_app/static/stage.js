@@ -4,11 +4,23 @@
 const MARGIN = 2; // device pixels of surround on the canvas, since browsers may blend a canvas' outermost pixels
 const SURROUND = "#808080"; // as in task.css
 const LEAST_CSS = 96; // CSS pixels; a picture is not made smaller than this to fit the window
+const LAYOUT_UNITS = 64; // in a CSS pixel
 const NARROW_CSS = 600;
+const EDGE_CSS = 32; // left of the pictures and right of them together, as in task.css
 
 /** Device pixels per picture pixel: the largest whole number that fits, and at least one. */
 export function wholeScale(roomCss, ratio, size) {
   return Math.max(1, Math.floor((roomCss * ratio) / size));
+}
+
+/**
+ * The fewest device pixels that are a whole number of layout units. Browsers place and size things in whole units of a
+ * 64th of a CSS pixel; what falls between two of them would be resampled.
+ */
+export function layoutStep(ratio) {
+  const off = (step) => Math.abs((step * LAYOUT_UNITS) / ratio - Math.round((step * LAYOUT_UNITS) / ratio));
+  const steps = Array.from({ length: LAYOUT_UNITS }, (_, place) => place + 1);
+  return steps.find((step) => off(step) < 0.01) ?? steps.sort((one, other) => off(one) - off(other))[0];
 }
 
 /** Random numbers from 0 to 2³² − 1, the same for the same text: Marsaglia's xorshift, seeded by FNV-1a. */
@@ -49,7 +61,7 @@ export class Stage {
   fit() {
     const before = [this.scale, this.ratio, this.stacked].join();
     this.ratio = window.devicePixelRatio;
-    this.stacked = this.count > 1 && this.sideBySide(1) > document.documentElement.clientWidth;
+    this.stacked = this.count > 1 && this.sideBySide(1) > document.documentElement.clientWidth - EDGE_CSS;
     this.scale = wholeScale(this.targetCss, this.ratio, Math.max(this.width, this.height));
     const least = Math.min(this.scale, wholeScale(LEAST_CSS, this.ratio, Math.max(this.width, this.height)));
     for (this.size(); this.scale > least && this.overflows(); this.size()) this.scale -= 1;
@@ -79,11 +91,17 @@ export class Stage {
     return (this.count * this.width * scale + (this.count - 1) * this.gap() + 2 * MARGIN) / this.ratio;
   }
 
+  /** Device pixels that the pictures take, with what is between them. */
+  extent() {
+    const along = (length) => this.count * length * this.scale + (this.count - 1) * this.gap();
+    const across = (length) => length * this.scale;
+    return this.stacked ? [across(this.width), along(this.height)] : [along(this.width), across(this.height)];
+  }
+
   size() {
-    const along = (length) => this.count * length * this.scale + (this.count - 1) * this.gap() + 2 * MARGIN;
-    const across = (length) => length * this.scale + 2 * MARGIN;
-    this.canvas.width = (this.stacked ? across : along)(this.width);
-    this.canvas.height = (this.stacked ? along : across)(this.height);
+    const step = layoutStep(this.ratio);
+    const [width, height] = this.extent().map((length) => step * Math.ceil((length + 2 * MARGIN) / step));
+    Object.assign(this.canvas, { width, height });
     this.canvas.style.width = `${this.canvas.width / this.ratio}px`;
     this.canvas.style.height = `${this.canvas.height / this.ratio}px`;
   }
@@ -91,14 +109,16 @@ export class Stage {
   overflows() {
     const page = document.documentElement;
     const height = Math.max(page.clientHeight, window.innerHeight); // the latter grows when a phone hides its bars
-    return page.scrollWidth > page.clientWidth || page.scrollHeight > height + 1;
+    const tooWide = this.canvas.width / this.ratio > page.clientWidth - EDGE_CSS || page.scrollWidth > page.clientWidth;
+    return tooWide || page.scrollHeight > height + 1;
   }
 
-  /** Moves the canvas by less than a device pixel, so that its pixels fall onto the screen's; a transform would blur. */
+  /** Moves the canvas by a little, so that its pixels fall onto the screen's; a transform would blur. */
   align() {
     Object.assign(this.canvas.style, { left: "0", top: "0" });
     const box = this.canvas.getBoundingClientRect();
-    const off = (value) => Math.round(value * this.ratio) / this.ratio - value;
+    const step = layoutStep(this.ratio) / this.ratio;
+    const off = (value) => step * Math.round(value / step) - value;
     Object.assign(this.canvas.style, { left: `${off(box.left)}px`, top: `${off(box.top)}px` });
   }
 
@@ -110,10 +130,17 @@ export class Stage {
     for (const [place, picture] of (this.layers[this.shown] ?? []).entries()) this.draw(context, picture, place);
   }
 
+  /** Where on the canvas the first picture begins. */
+  origin() {
+    const [width, height] = this.extent();
+    return [Math.floor((this.canvas.width - width) / 2), Math.floor((this.canvas.height - height) / 2)];
+  }
+
   draw(context, picture, place) {
     const [width, height] = [this.width * this.scale, this.height * this.scale];
-    const step = place * ((this.stacked ? height : width) + this.gap());
-    const [x, y] = this.stacked ? [0, step] : [step, 0];
-    context.drawImage(picture, MARGIN + x, MARGIN + y, width, height);
+    const [left, top] = this.origin();
+    const along = place * ((this.stacked ? height : width) + this.gap());
+    const [x, y] = this.stacked ? [left, top + along] : [left + along, top];
+    context.drawImage(picture, x, y, width, height);
   }
 }

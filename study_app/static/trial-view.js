@@ -37,7 +37,7 @@ function confidenceRow(levels, texts) {
 
 /** The note of an instructed trial; it appears over the pictures with them. */
 function notesOf({ instructed }) {
-  return instructed ? [element("p", { class: "note unseen" })] : [];
+  return instructed ? [element("p", { class: "instruction unseen" })] : [];
 }
 
 export class TrialView {
@@ -51,6 +51,7 @@ export class TrialView {
     this.answers = answerRow(trial);
     this.feedback = element("p", { class: "feedback", role: "status" });
     this.root = element("div", { class: "trial" }, this.question, this.stage, this.answers.root, this.feedback);
+    Object.assign(this.root.dataset, { task: trial.task, levels: trial.confidence > 7 ? "many" : "few" });
     this.uncovered = false;
     this.canvas.style.visibility = "hidden";
   }

@@ -6,7 +6,18 @@ import pytest
 
 from study_app.detection import ANSWERS
 from tests.study_browser import (
-    DESKTOP, PHONE, assert_accessible, consent, get_state, go_on, kept, planned, play, press, visit, wait_for_picture,
+    DESKTOP,
+    PHONE,
+    assert_accessible,
+    consent,
+    get_state,
+    go_on,
+    kept,
+    planned,
+    play,
+    press,
+    visit,
+    wait_for_picture,
 )  # fmt: skip
 from tests.study_site import SMALL_PROTOCOL
 
@@ -156,7 +167,7 @@ def test_an_instructed_trial_says_over_the_picture_which_answer_to_give(chromium
         state = get_state(page)
 
         def look(phase, index):
-            note = page.query_selector(".stage .note")
+            note = page.query_selector(".stage .instruction")
             if phase == "answering" and note:
                 notes[state["trials"][index]["index"]] = note.inner_text()
                 page.screenshot(path=screenshots / "instructed-1280.png")
