@@ -137,7 +137,10 @@ def test_all_steps_by_keyboard_alone(chromium, serve, look, width, options):
         for _ in range(4):
             page.keyboard.press("ArrowRight")
         look(page, f"calibration-{width}")
-        assert page.evaluate("document.getElementById('card').getBoundingClientRect().width") == 326
+        size = float(page.input_value("#card_css_px"))
+        box = page.locator("#card").bounding_box()
+        assert max(box["width"], box["height"]) == pytest.approx(size, abs=0.02)
+        assert min(box["width"], box["height"]) == pytest.approx(size * 53.98 / 85.6, abs=0.02)
         tab_to(page, "#distance_cm")
         page.keyboard.type("60")
         tab_to(page, "button.primary")
@@ -147,7 +150,7 @@ def test_all_steps_by_keyboard_alone(chromium, serve, look, width, options):
     assert set(kept) == set(steps.ORDER)
     assert all(row.passed for row in kept.values())
     assert kept["device"].detail["input"] == "keyboard"
-    assert kept["calibration"].detail == {"card_css_px": 326.0, "css_px_per_mm": 326 / 85.6, "distance_cm": 60.0}
+    assert kept["calibration"].detail == {"card_css_px": size, "css_px_per_mm": size / 85.6, "distance_cm": 60.0}
 
 
 def test_all_steps_by_touch_alone(chromium, serve):
@@ -345,6 +348,21 @@ def test_the_last_page_leads_back_to_the_platform_by_itself(chromium, serve):
     assert "referer" not in asked.value.headers
     page.wait_for_url(RETURN)
     context.close()
+
+
+def test_a_card_fits_on_a_telephone_that_is_narrower_than_it(chromium, serve):
+    site = serve(TINY + "[eligibility]\ncalibration = true\n")
+    with visit(chromium, site, **PHONE) as page:
+        page.goto(site.address)
+        page.check("input[name=consent]")
+        page.click("button.primary")
+        page.wait_for_url("**/steps/calibration")
+        page.focus("#card_css_px")
+        page.keyboard.press("End")
+        box = page.locator("#card").bounding_box()
+        assert box["width"] < box["height"]
+        assert box["x"] + box["width"] <= 390
+        assert box["height"] > 85.6 * 5.5, "CSS pixels in a millimetre of a usual telephone: 5.5 to 6.5"
 
 
 def test_no_page_has_a_script_or_a_style_of_its_own(chromium, serve):
