@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Flask
 from jinja2 import StrictUndefined
 
-from study_app import cli, health, languages, logs, refusals, security, staff_commands, state
+from study_app import cli, compression, health, languages, logs, refusals, security, staff_commands, state
 from study_app.admin import admin
 from study_app.api import api
 from study_app.pages import pages
@@ -23,6 +23,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     health.register(app)
     languages.register(app)
     security.register(app)
+    compression.register(app)
     refusals.register(app)
     app.register_blueprint(pages)
     app.register_blueprint(step_pages)
