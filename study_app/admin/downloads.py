@@ -6,6 +6,7 @@ from pathlib import Path
 
 from flask import Response, send_file
 
+from core import files
 from study_app import exports, ledger
 from study_app.admin.access import admin, current, go, member, needs, page
 from study_app.refusals import Refusal
@@ -13,7 +14,8 @@ from study_app.state import database, settings
 
 
 def _folder() -> Path:
-    return settings().instance / "exports"
+    """Returns the folder of this database's exports; several may share an instance directory."""
+    return settings().instance / "exports" / files.sha256_bytes(settings().database_url.encode())[:12]
 
 
 @admin.get("/exports")

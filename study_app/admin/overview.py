@@ -139,8 +139,9 @@ def _overview_page(template: str) -> Response:
         protocol = registration.current_protocol(reader)
         if protocol is None:
             return page("nothing.html")
+        previews = tallies.special(reader, protocol.id)["previews"]  # the button must know of the one just made
         seen = kept.get(reader, protocol, who if who in get_args(Who) else "everybody")  # type: ignore[arg-type]
-    return page(template, seen=seen, who=who, whos=get_args(Who), drawn=_drawn(seen))
+    return page(template, seen=seen, who=who, whos=get_args(Who), previews=previews, drawn=_drawn(seen))
 
 
 def _drawn(seen: Overview) -> dict[str, object]:

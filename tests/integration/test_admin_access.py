@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import select, update
 
 from core.errors import StudyError
-from study_app import accounts, ledger, passwords, security
+from study_app import accounts, create_app, ledger, passwords, security
 from study_app.admin import doors
+from study_app.settings import Settings
 from study_app.staff import Action, Invitation, Researcher, StaffSession
 from tests.staff_site import PASSWORD, Staff, database_of, make_account, member, password_hash
 from tests.study_site import ORIGIN, Visitor, close, make_app
@@ -50,8 +51,8 @@ GUARDED = [(method, rule, role) for (method, rule), role in PAGES.items() if rol
 
 
 @pytest.fixture
-def site(sqlite_url):
-    app = make_app(sqlite_url)
+def site(sqlite_url, tmp_path):
+    app = create_app(Settings(database_url=sqlite_url, instance=tmp_path / "instance"))
     yield app
     close(app)
 
