@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Flask, Response, current_app, jsonify, make_response, render_template, request
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, ServiceUnavailable
 
@@ -42,6 +42,8 @@ def register(app: Flask) -> None:
     app.register_error_handler(HTTPException, _http_error)
     for kind in (OperationalError, PoolTimeoutError, BusyError):
         app.register_error_handler(kind, _out_of_reach)
+    for kind in (DataError, OverflowError):
+        app.register_error_handler(kind, _cannot_be_kept)
 
 
 def error_page(status: int) -> Response:
@@ -74,3 +76,9 @@ def _out_of_reach(error: Exception) -> Response:
     response = make_response(current_app.handle_user_exception(unavailable))
     response.headers["Retry-After"] = "1"
     return response
+
+
+def _cannot_be_kept(error: Exception) -> Response:
+    """A value that no column holds, such as a NUL in a text or a number beyond 64 bits: nothing of ours sends it."""
+    current_app.logger.warning("a request brought what the database cannot hold", exc_info=error)
+    return Refusal(422, "invalid", "the request has a value that cannot be used").response()
