@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import func, select
 
 from study_app import exports, registration, tallies
-from study_app.admin.overview import overview_of
+from study_app.admin.overview import Kept, overview_of
 from study_app.models import (
     Arrival,
     AuditEvent,
@@ -163,6 +163,23 @@ def test_robots_can_be_told_from_people_and_previews_are_never_counted(site):
     assert overview(site).special == {"robots": 1, "previews": 1, "excluded": 0, "withdrawn": 0}
     assert "As of" in preview.text("/admin/?who=robots")
     assert "robots alone" in preview.text("/admin/live?who=robots")
+
+
+def test_a_costly_overview_is_kept_for_ten_times_as_long_as_it_took():
+    now, counted = [100.0], []
+
+    def count() -> str:
+        now[0] += 3.0
+        counted.append(now[0])
+        return f"overview {len(counted)}"
+
+    kept = Kept(clock=lambda: now[0])
+    assert kept.get(1, "people", count) == kept.get(1, "people", count) == "overview 1"
+    assert kept.get(1, "robots", count) == "overview 2"
+    now[0] = counted[0] + 29.9
+    assert kept.get(1, "people", count) == "overview 1"
+    now[0] = counted[0] + 30.0
+    assert kept.get(1, "people", count) == "overview 3"
 
 
 def test_the_page_shows_the_numbers_and_their_table(site):
