@@ -42,8 +42,8 @@ def register(app: Flask) -> None:
     app.register_error_handler(HTTPException, _http_error)
     for kind in (OperationalError, PoolTimeoutError, BusyError):
         app.register_error_handler(kind, _out_of_reach)
-    for kind in (DataError, OverflowError):
-        app.register_error_handler(kind, _cannot_be_kept)
+    app.register_error_handler(DataError, _cannot_be_kept)
+    app.register_error_handler(OverflowError, _cannot_be_kept)
 
 
 def error_page(status: int) -> Response:
