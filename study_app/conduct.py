@@ -20,8 +20,10 @@ from study_app.models import (
     Session,
     Visit,
 )
+from study_app.staff import Exclusion
 
-OF_SESSION = (Response, PlannedTrial, Visit, CheckResult, AuditEvent)
+OF_SESSION = (Response, PlannedTrial, Visit, CheckResult, AuditEvent)  # in an order in which they can be deleted
+OF_PARTICIPANT = (Session, Arrival, Exclusion)
 
 
 def current(database: DatabaseSession) -> Protocol:
@@ -102,8 +104,8 @@ def delete_previews(database: DatabaseSession, *, by: str) -> int:
     sessions = list(database.scalars(select(Session.id).where(Session.participant_id.in_(people))))
     for table in OF_SESSION:
         database.execute(delete(table).where(table.session_id.in_(sessions)))
-    database.execute(delete(Session).where(Session.id.in_(sessions)))
-    database.execute(delete(Arrival).where(Arrival.participant_id.in_(people)))
+    for row in OF_PARTICIPANT:
+        database.execute(delete(row).where(row.participant_id.in_(people)))
     database.execute(delete(Participant).where(Participant.id.in_(people)))
     ledger.write(database, by, "previews deleted", protocol=protocol.name, previews=len(people))
     return len(people)

@@ -38,8 +38,10 @@ def exclude(
     """Leaves a participant out; ``by`` is the researcher's id and address. It is in the ledger, without the note.
 
     Raises:
-        StudyError: the reason is unknown, needs a note, or the participant is left out already.
+        StudyError: the reason is unknown, needs a note, or the participant is left out already or withdrew.
     """
+    if participant.withdrawn_at is not None:
+        raise StudyError(f"{participant.public_id}: withdrew, and has no data any more that could be left out")
     if reason not in REASONS:
         raise StudyError(f"reason: expected one of {', '.join(REASONS)}, got {reason!r}")
     if len(note) > NOTE_LIMIT or (reason == "other" and not note.strip()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import time
 import zipfile
 from datetime import UTC, datetime, timedelta
@@ -11,11 +12,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import func, select
 
-from study_app import exports, registration, tallies
+from study_app import conduct, exports, registration, tallies
 from study_app.admin.overview import Kept, overview_of
 from study_app.models import (
     Arrival,
     AuditEvent,
+    Base,
     CheckResult,
     Participant,
     PlannedTrial,
@@ -196,6 +198,20 @@ def test_the_page_shows_the_numbers_and_their_table(site):
     assert "<style" not in shown
 
 
+def test_no_page_has_a_script_or_a_style_of_its_own(site):
+    someone = play(site, lambda run, eps: True)
+    owner = member(site, "owner")
+    paths = ["", "live", "participants", f"participants/{participant_of(site, someone)}", "exports", "ledger", "team",
+             "account", "sign-in"]  # fmt: skip
+    for path in paths:
+        text = owner.text(f"/admin/{path}")
+        assert "style=" not in text, path
+        assert "<style" not in text, path
+        assert re.findall(r"<script(?! src=)", text) == [], path
+        assert re.findall(r"\son[a-z]+=", text) == [], path
+        assert set(re.findall(r"https?://[^/\"']+", text)) <= {"http://www.w3.org"}, path
+
+
 def test_the_list_of_participants_is_paged_and_filtered(site, monkeypatch):
     from study_app import roster
 
@@ -330,6 +346,42 @@ def test_a_preview_is_the_study_itself_and_leaves_nothing_behind(site):
 def counts(app) -> dict[str, int]:
     with database_of(app).reading() as reader:
         return {table.__tablename__: reader.scalar(select(func.count()).select_from(table)) for table in EMPTIED}
+
+
+def test_a_preview_that_was_left_out_can_be_deleted_too(site):
+    researcher = member(site, "researcher")
+    researcher.post("/admin/previews")
+    with database_of(site).reading() as reader:
+        name = reader.scalar(select(Participant.public_id))
+    assert researcher.post(f"/admin/participants/{name}/exclude", reason="pilot").status_code == 303
+    assert researcher.post("/admin/previews/delete").status_code == 303
+    assert counts(site)["participant"] == 0
+
+
+def test_deleting_previews_thinks_of_every_table():
+    tables = {table.__tablename__: table for table in (*conduct.OF_SESSION, *conduct.OF_PARTICIPANT)}
+    refer = {
+        table.name
+        for table in Base.metadata.tables.values()
+        for key in table.foreign_keys
+        if key.column.table.name in ("session", "participant", "planned_trial") and table.name != "staff_session"
+    }
+    assert refer == set(tables)
+
+
+def test_who_withdrew_is_shown_without_data_and_cannot_be_left_out(site):
+    someone, researcher = play(site, lambda run, eps: True), member(site, "researcher")
+    name = participant_of(site, someone)
+    token = someone.headers["X-CSRF-Token"]
+    gone = someone.client.post("/withdraw", data={"sure": "yes", "csrf": token}, headers=someone.headers)
+    assert gone.status_code == 303
+    page = researcher.text(f"/admin/participants/{name}")
+    assert "This participant withdrew on" in page
+    assert "Trials" not in page
+    refused = researcher.post(f"/admin/participants/{name}/exclude", reason="pilot")
+    assert "withdrew, and has no data any more that could be left out" in refused.text
+    seen = overview(site)
+    assert (seen.statuses, seen.rates.levels) == ({"withdrawn": 1}, ())
 
 
 def test_deleting_previews_leaves_everybody_else(site):
