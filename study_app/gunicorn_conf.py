@@ -6,6 +6,8 @@ finishes what it has begun. Whatever comes before our own limits (``study_app.se
 
 from __future__ import annotations
 
+import os
+import shutil
 import socket
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,12 @@ control_socket_disable = True
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (the workers' heartbeat; on a disk it would wait for other writes)
 worker_tmp_dir = str(_SHARED_MEMORY) if _SHARED_MEMORY.is_dir() else None
 _SILENCE_S = 20
+
+
+def on_exit(_server: Any) -> None:
+    """Forgets what the workers counted; ``serve`` makes the folder anew."""
+    if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def when_ready(server: Any) -> None:

@@ -122,4 +122,6 @@ def backup(file: Path) -> None:
     SQLite: a database file, checked. PostgreSQL: pg_dump's custom format, for pg_restore.
     """
     size = backups.backup(database(), file)
+    with database().writing() as writer:
+        ledger.write(writer, ledger.on_server(), "backup", file=file.name)
     click.echo(f"{file}: {size / 1e6:.1f} MB")
