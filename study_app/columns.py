@@ -79,13 +79,23 @@ TRIALS = (
         "correct", "truth", "Whether the answer was right; empty where none was (2afc of two unperturbed pictures)."
     ),
     Column("confidence", "whole", "How sure the participant was, from 1; empty where it was not asked."),
-    Column("confidence_rt_ms", "number", "From the answer to the statement of confidence.", "ms"),
+    Column("confidence_rt_ms", "number", "From the appearance of the rating scale to the rating.", "ms"),
     Column("rt_ms", "number", "From the painted onset of the picture to the input event.", "ms"),
     Column("onset_ms", "number", "Painted onset, since the page was opened.", "ms"),
-    Column("frames_planned", "whole", "Frames that the picture was to be shown; empty: until the answer.", "frame"),
-    Column("frames_shown", "whole", "Frames that the picture was shown.", "frame"),
-    Column("mask_frames", "whole", "Frames that the mask was shown; empty without a mask.", "frame"),
-    Column("long_frames", "whole", "Frames between onset and answer that took more than 1.5 refresh periods.", "frame"),
+    Column("frames_planned", "whole", "Refreshes that the picture was to be shown; empty: until the answer.", "frame"),
+    Column(
+        "frames_shown",
+        "whole",
+        "Refreshes that the picture was shown, missed ones included; self-paced: until the answer.",
+        "frame",
+    ),
+    Column("mask_frames", "whole", "Refreshes that the mask was shown; empty without a mask.", "frame"),
+    Column(
+        "long_frames",
+        "whole",
+        "Frames until the answer and the end of a timed display that took more than 1.5 refreshes.",
+        "frame",
+    ),
     Column("refresh_hz", "number", "Refresh rate, estimated before onset.", "Hz"),
     Column("device_pixel_ratio", "number", "Device pixels per CSS pixel."),
     Column("css_px", "number", "Side of the picture as shown.", "CSS pixel"),
@@ -101,7 +111,9 @@ TRIALS = (
     ),
     Column("blur_count", "whole", "How often the page lost the focus during the trial."),
     Column("hidden_count", "whole", "How often the page was hidden during the trial."),
-    Column("attempt", "whole", "How often the trial was begun; more than 1 after a reload."),
+    Column(
+        "attempt", "whole", "How often the trial was begun, and its pictures were fitted anew while they stood; else 1."
+    ),
     Column("client_uuid", "text", "Random id of the row, made by the browser."),
     Column("received_at", "text", "When the server stored the answer.", MOMENT),
 )

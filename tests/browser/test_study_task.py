@@ -59,6 +59,10 @@ fixation_ms = 100
 feedback_ms = 100
 """
 PROTOCOLS = {"yes-no": SMALL_PROTOCOL, "2afc": TIMED_2AFC, "same-different": SAME_DIFFERENT}
+CUT_OFF = """() => [...document.querySelectorAll('.trial button, .trial canvas')].filter((each) => {
+  const box = each.getBoundingClientRect();
+  return box.left < 0 || box.top < 0 || box.right > innerWidth || box.bottom > innerHeight;
+}).length"""
 TARGETS = "[...document.querySelectorAll('.trial button')].flatMap((each) => [each.offsetWidth, each.offsetHeight])"
 
 
@@ -83,19 +87,20 @@ def assert_fits(page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.evaluate("document.documentElement.scrollHeight <= innerHeight + 1")
     assert min(page.evaluate(TARGETS)) >= 44
+    assert page.evaluate(CUT_OFF) == 0
+
+
+WAYS = {
+    "keyboard": (DESKTOP, by_keyboard, rate_by_keyboard),
+    "touch": (PHONE, by_touch, rate_by_touch),
+}
 
 
 @pytest.mark.parametrize("task", PROTOCOLS)
-@pytest.mark.parametrize(
-    ("width", "options", "answer", "rate", "kind"),
-    [
-        (1280, DESKTOP, by_keyboard, rate_by_keyboard, "keyboard"),
-        (390, PHONE, by_touch, rate_by_touch, "touch"),
-    ],
-)
-def test_a_whole_session_to_the_last_page(
-    chromium, serve, screenshots, axe_source, task, width, options, answer, rate, kind
-):
+@pytest.mark.parametrize("kind", WAYS)
+def test_a_whole_session_to_the_last_page(chromium, serve, screenshots, axe_source, task, kind):
+    options, answer, rate = WAYS[kind]
+    width = options["viewport"]["width"]
     site, looked = serve(PROTOCOLS[task]), set()
     with visit(chromium, site, **options) as page:
         consent(page, site)
@@ -141,6 +146,24 @@ def assert_timed(rows, exposure_ms, mask_ms) -> None:
         else:
             assert row.frames_planned == round(exposure_ms * row.refresh_hz / 1000)
             assert row.mask_frames >= round(mask_ms * row.refresh_hz / 1000)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "task"), [(844, 390, "same-different"), (320, 480, "same-different"), (1024, 500, "2afc")]
+)
+def test_a_trial_fits_a_small_window_whole(chromium, serve, screenshots, width, height, task):
+    with visit(chromium, serve(PROTOCOLS[task]), viewport={"width": width, "height": height}) as page:
+        consent(page, serve(PROTOCOLS[task]))
+        phases = []
+
+        def look(phase, index):
+            phases.append(phase)
+            if phase != "screen":
+                page.screenshot(path=screenshots / f"{task}-{phase}-{width}x{height}.png")
+                assert_fits(page)
+
+        play(page, by_keyboard, rate=rate_by_keyboard, each=look, trials=2)
+    assert phases == ["screen", "answering", "rating", "answering"]
 
 
 def test_the_answers_stand_on_the_side_that_the_instructions_name(chromium, site):
