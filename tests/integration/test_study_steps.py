@@ -84,7 +84,7 @@ def test_the_task_is_refused_until_every_step_is_passed(study, person, until):
     for reply in replies:
         assert reply.status_code == 403
         assert reply.get_json()["error"]["code"] == "step"
-        assert f"expected {until} to be passed before the task; go to" in reply.get_json()["error"]["message"]
+        assert f"expected the step {until} to be passed before the task; go to" in reply.get_json()["error"]["message"]
         assert reply.get_json()["error"]["next"] == f"/steps/{until}"
 
 
