@@ -151,7 +151,7 @@ class Session(Base):
     """A participant's run through the study. Only the hash of the cookie's token is kept.
 
     It ends once: finished, with a code of its own, or for the reason in ``end_reason``. ``last_seen_at`` moves with
-    each answer; a session that was silent for too long is abandoned and loses its place.
+    each answer and each page load; a session that was silent for too long is abandoned and loses its place.
     """
 
     __tablename__ = "session"
