@@ -5,10 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import cache
 
-from study_app import accounts, passwords
+from sqlalchemy import select
+
+from study_app import accounts, passwords, registration
+from study_app.admin.overview import overview_of
+from study_app.models import Participant, PlannedTrial, Session, StimulusRow
 from study_app.security import CSRF_FIELD, STAFF, VISITOR, csrf_token
 from study_app.staff import Researcher
-from tests.study_site import ORIGIN
+from tests.study_site import ORIGIN, Visitor
 
 PASSWORD = "grey pebbles under water"
 
@@ -73,3 +77,44 @@ def member(app, role: str) -> Staff:
     if not known:
         make_account(app, role)
     return Staff(app).enter(f"{role}@lab.example")
+
+
+def truth(app) -> dict[int, tuple[bool, str, int]]:
+    """Returns signal, source model and ε of each planned trial by its row id."""
+    with database_of(app).reading() as reader:
+        query = select(PlannedTrial.session_id, PlannedTrial.trial_index, StimulusRow.run, StimulusRow.eps_asked)
+        rows = reader.execute(query.join(StimulusRow, PlannedTrial.stimulus_id == StimulusRow.id)).all()
+        ids = {session.id: session.public_id for session in reader.scalars(select(Session))}
+    return {(ids[session], index): (run, eps) for session, index, run, eps in rows}
+
+
+def play(app, respond, *, trials: int = 10, **facts) -> Visitor:
+    """Somebody who takes part; ``respond`` says yes or no from source model and ε."""
+    someone = Visitor(app)
+    assert someone.consent().status_code == 303
+    state = someone.state()
+    known = truth(app)
+    for trial in state["trials"][:trials]:
+        answer = "yes" if respond(*known[state["session_id"], trial["index"]]) else "no"
+        assert someone.answer(trial["index"], response=answer, **facts).status_code == 201
+    if trials == 10:
+        assert someone.finish().status_code == 200
+    return someone
+
+
+def overview(app, who="everybody", now=None):
+    with database_of(app).reading() as reader:
+        return overview_of(reader, registration.current_protocol(reader), who, now or datetime.now(UTC))
+
+
+def participant_of(app, visitor: Visitor) -> str:
+    with database_of(app).reading() as reader:
+        query = select(Participant.public_id).join(Session, Session.participant_id == Participant.id)
+        return reader.scalar(query.where(Session.public_id == visitor.state()["session_id"]))
+
+
+def exclude(app, visitor: Visitor, researcher: Staff, **form) -> str:
+    name = participant_of(app, visitor)
+    values = {"reason": "inattentive", "note": "looked away", **form}
+    assert researcher.post(f"/admin/participants/{name}/exclude", **values).status_code == 303
+    return name

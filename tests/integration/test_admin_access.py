@@ -8,9 +8,8 @@ import pytest
 from sqlalchemy import select, update
 
 from core.errors import StudyError
-from study_app import accounts, create_app, ledger, passwords, security
+from study_app import accounts, ledger, passwords, security
 from study_app.admin import doors
-from study_app.settings import Settings
 from study_app.staff import Action, Invitation, Researcher, StaffSession
 from tests.staff_site import PASSWORD, Staff, database_of, make_account, member, password_hash
 from tests.study_site import ORIGIN, Visitor, close, make_app
@@ -48,13 +47,6 @@ PAGES = {
     ("POST", "/admin/team/<int:number>/enable"): "owner",
 }
 GUARDED = [(method, rule, role) for (method, rule), role in PAGES.items() if role is not None]
-
-
-@pytest.fixture
-def site(sqlite_url, tmp_path):
-    app = create_app(Settings(database_url=sqlite_url, instance=tmp_path / "instance"))
-    yield app
-    close(app)
 
 
 def concrete(rule: str) -> str:
@@ -355,7 +347,7 @@ def test_accounts_by_command(run, monkeypatch):
     assert run("researcher", "reset-password", "ada@lab.example").output == "ada@lab.example: password changed\n"
     nobody = run("researcher", "reset-password", "zoe@lab.example")
     assert "no such account; make it with: flask --app study_app researcher add" in nobody.output
-    assert "the chain of 4 actions is whole" in run("audit", "verify").output
+    assert "the chain of 6 actions is whole" in run("audit", "verify").output
 
 
 def test_the_password_is_asked_for_where_the_environment_has_none(sqlite_url, monkeypatch):
@@ -370,5 +362,5 @@ def test_the_password_is_asked_for_where_the_environment_has_none(sqlite_url, mo
         kept = reader.scalar(select(Researcher))
         assert passwords.verify(kept.password_hash, PASSWORD)
         assert kept.password_hash.startswith("$argon2id$")
-        assert ledger.verify(reader).actions == 1
+        assert ledger.verify(reader).actions == 2 + 1  # the study's registration and this
     close(app)
