@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
 
 import pytest
 from sqlalchemy import select, update
@@ -66,6 +68,20 @@ def test_the_pages_are_these_and_each_names_its_role(site):
             for method in rule.methods - {"HEAD", "OPTIONS"}:
                 found[method, rule.rule] = None if view.needs == "anybody" else view.needs
     assert found == PAGES
+
+
+@pytest.mark.parametrize(
+    "text", ["\x00", "\x00a@b.example", "x" * 5000, "😀", "../../etc", "99999999999999999999", "-1"]
+)
+def test_no_page_fails_on_what_nobody_would_type(study, text):
+    asked = dict.fromkeys(("who", "page", "kind", "status", "before", "said"), text)
+    sent = dict.fromkeys(("email", "password", "new", "again", "reason", "note", "role"), text)
+    for method, rule in PAGES:
+        if rule not in ("/admin/sign-out", "/admin/exports"):
+            path = re.sub(r"<\w+>", quote(text, safe=""), rule.replace("<int:number>", "99999999999999999999"))
+            someone = member(study, "owner")
+            response = someone.client.get(path, query_string=asked) if method == "GET" else someone.post(path, **sent)
+            assert response.status_code < 500, (method, path[:80])
 
 
 @pytest.mark.parametrize("role", ROLES)
