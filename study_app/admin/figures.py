@@ -15,6 +15,7 @@ WIDTH, HEIGHT, BARS_HEIGHT = 460.0, 250.0, 150.0
 LEFT, RIGHT, TOP, BOTTOM = 48.0, 12.0, 10.0, 42.0
 DODGE = 9.0  # between the series of one ε
 LABEL_EVERY = 5  # bars
+TRIALS_A_TICK = 20
 UNCHANGED = 5  # the style of what has no source model; source models have those before it
 
 

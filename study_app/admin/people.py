@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from flask import Response, request
 
 from study_app import dashboard, detection, exclusions, roster
+from study_app.admin import figures
 from study_app.admin.access import admin, current, go, member, needs, page
 from study_app.models import Participant, Protocol
 from study_app.refusals import Refusal
@@ -43,7 +44,17 @@ def participant(public_id: str) -> Response:
     with database().reading() as reader:
         found = roster.find(reader, protocol.id, public_id)
         known = roster.person(reader, _found(found), _silent_since(protocol))
-    return page("participant.html", participant=_found(found), person=known, reasons=exclusions.REASONS)
+    return page(
+        "participant.html", participant=_found(found), person=known, times=_times(known), reasons=exclusions.REASONS
+    )
+
+
+def _times(person: roster.Person | None) -> tuple[figures.Bar, ...]:
+    """Returns a bar for each answer, as high as its response time, in the order of showing."""
+    answered = [(trial.trial_index, answer) for trial, _, answer in person.trials if answer] if person else []
+    names = [f"trial {index}, ms" for index, _ in answered]
+    ticks = [str(index) if place % figures.TRIALS_A_TICK == 0 else "" for place, (index, _) in enumerate(answered)]
+    return figures.bars([round(answer.rt_ms) for _, answer in answered], names, ticks)
 
 
 @admin.post("/participants/<public_id>/exclude")

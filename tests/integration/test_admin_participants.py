@@ -42,6 +42,8 @@ def test_a_participant_is_shown_with_each_trial_and_its_flags(site):
     assert "10 of 10 answers under 200 ms" in shown
     assert "the page lost focus or was hidden in 10 trials" in shown
     assert shown.count('<td class="n warn">150</td>') == 10
+    assert shown.count("<title>trial") == 10
+    assert "<title>trial 9, ms: 150</title>" in shown
     assert "Leave out" not in shown  # a viewer looks
     assert member(site, "viewer").get("/admin/participants/p-nobody").status_code == 404
 
