@@ -1,8 +1,8 @@
 """Researchers' accounts: signing in and out, sessions that expire, invitations, passwords.
 
 A session ends after half an hour without a click and after twelve hours in any case; its token is new at each sign-in.
-Signing in takes as long for an address without an account as for one with it; how often it may be tried is limited where
-it is asked for (``study_app.admin.doors``). Times are arguments, so that tests need not wait.
+Signing in takes as long for an address without an account as for one with it; how often it may be tried is limited
+where it is asked for (``study_app.admin.doors``). Times are arguments, so that tests need not wait.
 """
 
 from __future__ import annotations
