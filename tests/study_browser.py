@@ -25,7 +25,9 @@ READ_CANVAS = """() => {
 }"""
 FETCH_BASE64 = """async (url) => {
   const bytes = new Uint8Array(await (await fetch(url)).arrayBuffer());
-  return btoa(String.fromCharCode(...bytes));
+  let text = '';
+  for (let at = 0; at < bytes.length; at += 32768) text += String.fromCharCode(...bytes.subarray(at, at + 32768));
+  return btoa(text);
 }"""
 
 

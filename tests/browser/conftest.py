@@ -59,9 +59,9 @@ def serve(tmp_path_factory, shown_set):
     """Makes the site of a protocol, given as TOML; one for all tests that ask for the same."""
     servers: dict[str, Server] = {}
 
-    def of(protocol: str) -> Server:
+    def of(protocol: str, stimulus_set: Path = shown_set) -> Server:
         if protocol not in servers:
-            servers[protocol] = _start(tmp_path_factory.mktemp("site"), shown_set, protocol)
+            servers[protocol] = _start(tmp_path_factory.mktemp("site"), stimulus_set, protocol)
         return servers[protocol]
 
     yield of

@@ -186,6 +186,26 @@ def test_a_server_that_is_killed_in_a_block_and_comes_back_has_every_answer_once
     assert_complete(site, state["session_id"])
 
 
+def test_a_page_that_is_hidden_sends_at_once_what_waits_and_says_so_in_the_data(chromium, site):
+    tries: list[float] = []
+    with visit(chromium, site, **DESKTOP) as page:
+        state = begin_main(page, site, answered=0)
+        page.route("**/api/v1/trials", lambda route: (tries.append(time.monotonic()), route.abort()))
+        press(page)
+        wait_for_picture(page)
+        while len(tries) < 4:  # the next pause is at least 2 s
+            page.wait_for_timeout(50)
+        page.evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")
+        page.evaluate("() => window.dispatchEvent(new Event('blur'))")
+        page.wait_for_timeout(500)
+        assert len(tries) == 5
+        page.unroute("**/api/v1/trials")
+        play(page, press)
+        forgive(page, cut_off=True)
+    assert_complete(site, state["session_id"])
+    assert [row.blur_count for row in kept(site, state["session_id"])[2:5]] == [0, 1, 0]
+
+
 def test_pictures_that_do_not_come_are_waited_for(chromium, site):
     with visit(chromium, site, **DESKTOP) as page:
         consent(page, site)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from core import manifest, pictures
+from tests.conftest import build_stimulus_set
 from tests.study_browser import (
     DESKTOP,
     PHONE,
@@ -107,6 +108,22 @@ def test_two_pictures_stand_side_by_side_on_a_phone(chromium, serve, screenshots
         state = begin(page, site)
         page.screenshot(path=screenshots / f"pair-phone-{ratio}.png")
         assert_exact(page, served(page, state), ratio, scale, 12)
+
+
+def test_two_pictures_stand_one_above_the_other_only_where_they_must(chromium, serve, screenshots, tmp_path_factory):
+    large = build_stimulus_set(tmp_path_factory.mktemp("large") / "noise", sources=8, size=224)
+    site = serve(PAIRS.replace("pairs", "large"), large)
+    with visit(chromium, site, **{**PHONE, "device_scale_factor": 1}) as page:
+        state = begin(page, site)
+        page.screenshot(path=screenshots / "pair-stacked-390.png")
+        upper, lower = served(page, state)
+        between = np.full((12, 224, 3), SURROUND, np.uint8)
+        assert_exact(page, [np.concatenate([upper, between, lower])], 1, 1, 0)
+        assert page.inner_text(".answers").split("\n") == ["The upper one", "The lower one"]
+        page.set_viewport_size({"width": 700, "height": 844})
+        page.wait_for_function("() => document.querySelector('.trial canvas').width > 448")
+        assert_exact(page, [upper, lower], 1, 1, 32)
+        assert page.inner_text(".answers").split("\n") == ["The left one", "The right one"]
 
 
 def test_the_perturbed_picture_stands_on_the_side_of_the_plan(chromium, serve, shown_set):
