@@ -120,13 +120,20 @@ class Robot:
         return "/?" + urlencode({name: value for name, value in zip(names, values, strict=True) if name})
 
     def _pass_steps(self) -> bool:
-        """Goes through the steps before the task; returns whether it may take part."""
-        page = self._browser.get("/study")
+        """Goes through the steps before the task; returns whether it may take part, or has its code still to fetch."""
+        page, ending = self._browser.get("/study"), "closed"
         while (path := urlsplit(page.url).path).startswith("/steps/"):
-            page = self._browser.post_form(path, **self._form(path.removeprefix("/steps/"), page.text))
+            page, ending = (
+                self._browser.post_form(path, **self._form(path.removeprefix("/steps/"), page.text)),
+                "screened-out",
+            )
         if path == "/ended":
-            self._memory.keep(self._number, ended="screened-out")
-        return path == "/study"
+            self._memory.keep(self._number, ended=ending)
+        elif path not in ("/study", "/finish"):
+            raise StudyError(
+                f"{self._task.url}{path}: expected the task or a step before it; is the session known there?"
+            )
+        return path != "/ended"
 
     def _form(self, step: str, page: str) -> dict[str, str]:
         screen = self._task.law.screen

@@ -12,7 +12,7 @@ import requests
 from sqlalchemy import func, select
 
 from core import files, manifest
-from core.errors import MachineError, StimulusError
+from core.errors import MachineError, StimulusError, StudyError
 from study_app import columns, observers, robots, simulate
 from study_app.models import Participant, Response
 from study_app.observers import Seen
@@ -174,3 +174,39 @@ def test_robots_refuse_a_number_of_participants_that_is_none():
     with pytest.raises(SystemExit) as usage:
         simulate.main(["--url", "x", "--participants", "0", "--observers", "x", "--manifest", "x"])
     assert usage.value.code == 2
+
+
+@pytest.fixture
+def robot(sqlite_url, make_server, small_set):
+    server = make_server(sqlite_url)
+    task = robots.Task(
+        url=server.address, law=observers.load(LAW), shown=manifest.read_set(small_set).by_hash(), wait_s=10
+    )
+    return robots.Robot(task, 0, robots.Memory(None))
+
+
+def test_a_robot_that_forgot_its_code_fetches_it_again(robot):
+    robot.enrol()
+    assert robot.take_part() == TRIALS
+    code = robot._memory.recall(0)["code"]
+    memory = robots.Memory(None)
+    memory.keep(0, cookie=robot._memory.recall(0)["cookie"])
+    again = robots.Robot(robot._task, 0, memory)
+    again.enrol()
+    assert again.take_part() == 0
+    assert memory.recall(0)["code"] == code
+
+
+def test_a_robot_whose_session_is_not_known_is_told_so(robot):
+    robot._browser.session = "unknown"
+    with pytest.raises(StudyError, match="expected the task or a step before it; is the session known there"):
+        robot.take_part()
+    with pytest.raises(StudyError, match="POST /api/v1/visits: expected success, the server answered 401"):
+        robot._visit(None)
+    with pytest.raises(StudyError, match="GET /nowhere: expected success, the server answered 404"):
+        robot._browser.get("/nowhere")
+
+
+def test_a_step_that_robots_do_not_know_is_refused(robot):
+    with pytest.raises(StudyError, match="/steps/juggling: a step that robots do not know"):
+        robot._form("juggling", "")
