@@ -117,7 +117,7 @@ class Shape:
     """How many processes and threads serve."""
 
     workers: int = 2
-    threads: int = 8
+    threads: int = 4
 
 
 class Server:

@@ -186,7 +186,7 @@ def retain() -> None:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1), help="Processes.")
-@click.option("--threads", default=8, show_default=True, type=click.IntRange(1), help="Threads of each process.")
+@click.option("--threads", default=4, show_default=True, type=click.IntRange(1), help="Threads of each process.")
 @with_appcontext
 def serve(host: str, port: int, workers: int, threads: int) -> None:
     """Serve the study with gunicorn until it is interrupted."""

@@ -14,7 +14,7 @@ from typing import Any
 
 wsgi_app = "study_app:create_app()"
 worker_class = "gthread"
-threads = 8
+threads = 4  # more of them only wait for one another
 workers = 2
 keepalive = 75  # seconds; longer than most people look at a picture
 worker_connections = 4000  # of each worker, kept open between requests
