@@ -133,5 +133,6 @@ bench: setup $(VENV)/.rivals ## measure the claims in benchmarks/results/; half 
 	$(BIN)/python -m benchmarks.demo
 	$(BIN)/python -m benchmarks.attacks_parity
 	$(BIN)/python -m benchmarks.square_l2
+	$(BIN)/python -m benchmarks.atop_protocol
 	$(BIN)/python -m benchmarks.attacks_speed
 	@if command -v nvidia-smi >/dev/null; then set -x; $(BIN)/python -m benchmarks.training_gpu; fi
