@@ -1,8 +1,9 @@
 """The study server: consent, a detection task in the browser, answers that are not lost, and their export.
 
-``detection`` says what a protocol may hold, ``models`` and ``staff`` what the database holds. ``scheduling`` makes plans and
-hands out places, ``participants`` is all that happens to one, behind ``pages`` and ``api``; ``researchers`` is what their
-pages in ``admin`` do; ``export`` writes the data, ``robots`` take part. What every request passes is in ``security``.
+``detection`` says what a protocol may hold, ``models`` and ``staff`` what the database holds. ``scheduling`` makes
+plans and hands out places, ``participants`` is all that happens to one, behind ``pages`` and ``api``; ``researchers``
+is what their pages in ``admin`` do; ``export`` writes the data, ``robots`` take part. What every request passes is in
+``security``.
 """
 
 from __future__ import annotations
