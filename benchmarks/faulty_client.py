@@ -16,7 +16,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from core import rng
-from study_app import answers
+from study_app.participants import answers
 
 ANSWERS = "/api/v1/trials"
 

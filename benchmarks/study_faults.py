@@ -28,9 +28,9 @@ from benchmarks.study_site import KINDS, Kind, Server, Shape, database, set_up
 from core import manifest, rng
 from core.errors import DONE, REFUSED, exit_code
 from study_app import observers
-from study_app.answers import CHECKS, Answer
 from study_app.database import Database
 from study_app.models import Participant, Response, Session
+from study_app.participants.answers import CHECKS, Answer
 from study_app.robots import Memory, Robot, Task
 from study_app.settings import ROOT
 

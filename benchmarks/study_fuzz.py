@@ -29,9 +29,10 @@ from benchmarks.claims import RESULTS, Claim, versions, write
 from benchmarks.fuzz_requests import HERE, ORIGIN, Call, calls
 from benchmarks.study_site import KINDS, Kind, database, set_up
 from core.errors import DONE, REFUSED, StudyError, exit_code
-from study_app import accounts, create_app, passwords
+from study_app import create_app
 from study_app.database import Database
 from study_app.models import Base, PlannedTrial, Protocol, Session
+from study_app.researchers import accounts, passwords
 from study_app.security import CHANGING, CSRF_HEADER, SESSION, STAFF, VISITOR, csrf_token, new_token
 from study_app.settings import Settings
 from study_app.staff import ROLES, Researcher

@@ -1,16 +1,23 @@
-"""The study server: consent, a detection task in the browser, answers that are not lost, and their export."""
+"""The study server: consent, a detection task in the browser, answers that are not lost, and their export.
+
+``detection`` says what a protocol may hold, ``models`` and ``staff`` what the database holds. ``scheduling`` makes
+plans and hands out places, ``participants`` is all that happens to one, behind ``pages`` and ``api``; ``researchers``
+is what their pages in ``admin`` do; ``export`` writes the data, ``robots`` take part. What every request passes is in
+``security``.
+"""
 
 from __future__ import annotations
 
 from flask import Flask
 from jinja2 import StrictUndefined
 
-from study_app import cli, compression, health, languages, logs, refusals, security, staff_commands, state
+from study_app import cli, compression, health, languages, logs, refusals, security, state
 from study_app.admin import admin
 from study_app.api import api
 from study_app.pages import pages
+from study_app.participants.step_pages import step_pages
+from study_app.researchers import staff_commands
 from study_app.settings import ROOT, Settings, from_environment
-from study_app.step_pages import step_pages
 
 
 def create_app(settings: Settings | None = None) -> Flask:

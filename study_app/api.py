@@ -8,8 +8,9 @@ from flask import Blueprint, Response, jsonify, make_response, request, url_for
 from sqlalchemy.orm import Session as DatabaseSession
 from werkzeug.wrappers import Response as AnyResponse
 
-from study_app import answers, detection, limits, logs, participation, resumption, security, served_pictures, steps
+from study_app import detection, limits, logs, security
 from study_app.models import PlannedTrial, Session
+from study_app.participants import answers, participation, resumption, served_pictures, steps
 from study_app.refusals import Refusal
 from study_app.state import database
 

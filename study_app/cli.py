@@ -15,21 +15,15 @@ from tqdm import tqdm
 
 from core import files, manifest
 from core.errors import PercepsilonError
-from study_app import (
-    arrivals,
-    conduct,
-    export,
-    export_rows,
-    ledger,
-    protocol_check,
-    registration,
-    retention,
-    serving,
-)
+from study_app import export, registration, retention, serving
+from study_app.export import export_rows
 from study_app.models import Participant, PlannedTrial, Protocol, Response, Session, StimulusRow
-from study_app.power import Effect
-from study_app.power import Settings as PowerSettings
-from study_app.protocol_check import Asked
+from study_app.participants import arrivals
+from study_app.researchers import conduct, ledger
+from study_app.scheduling import protocol_check
+from study_app.scheduling.power import Effect
+from study_app.scheduling.power import Settings as PowerSettings
+from study_app.scheduling.protocol_check import Asked
 from study_app.state import database
 
 

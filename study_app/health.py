@@ -21,10 +21,10 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from core.errors import StudyError
-from study_app import dashboard
 from study_app.models import Participant, Protocol, Session
 from study_app.models import Response as Answer
 from study_app.refusals import Refusal
+from study_app.researchers import dashboard
 from study_app.settings import app_version
 from study_app.state import database, settings
 

@@ -1,4 +1,4 @@
-"""The pages that a participant sees: consent, the study, the end. The steps between are in ``study_app.step_pages``."""
+"""The pages that a participant sees: consent, the study, the end; ``participants.step_pages`` has the steps between."""
 
 from __future__ import annotations
 
@@ -9,23 +9,12 @@ from sqlalchemy.orm import Session as DatabaseSession
 from werkzeug.wrappers import Response as AnyResponse
 
 from core.errors import StudyError
-from study_app import (
-    arrivals,
-    completion,
-    detection,
-    languages,
-    limits,
-    logs,
-    participation,
-    places,
-    registration,
-    security,
-    steps,
-    withdrawal,
-)
-from study_app.arrivals import Claim
+from study_app import detection, languages, limits, logs, registration, security
 from study_app.detection import DetectionProtocol
 from study_app.models import Arrival, Protocol, Session
+from study_app.participants import arrivals, completion, participation, steps, withdrawal
+from study_app.participants.arrivals import Claim
+from study_app.scheduling import places
 from study_app.state import database, settings
 
 pages = Blueprint("pages", __name__)

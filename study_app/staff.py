@@ -1,7 +1,7 @@
 """The tables of the people who run a study: accounts, invitations, what they did, and whom they left out.
 
 ``Action`` is a chain: each row holds the hash of the one before it, so that a row which is changed or taken out later
-breaks the chain from there on (``study_app.ledger`` writes and verifies it).
+breaks the chain from there on (``study_app.researchers.ledger`` writes and verifies it).
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from core import rng
 from core.manifest import SCHEMA_VERSION, SetRecord, Stimulus, seal
-from study_app.columns import TABLES
+from study_app.export.columns import TABLES
 
 EPS = (1, 2, 4, 8, 16, 32)
 LAWS = {"standard": (9.0, 1.3, 0.15), "pgd-at": (5.0, 1.2, 0.15), "sip-at": (3.0, 1.5, 0.15)}

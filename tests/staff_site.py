@@ -7,9 +7,10 @@ from functools import cache
 
 from sqlalchemy import select
 
-from study_app import accounts, passwords, registration
+from study_app import registration
 from study_app.admin.overview import overview_of
 from study_app.models import Participant, PlannedTrial, Session, StimulusRow
+from study_app.researchers import accounts, passwords
 from study_app.security import CSRF_FIELD, STAFF, VISITOR, csrf_token
 from study_app.staff import Researcher
 from tests.study_site import ORIGIN, Visitor

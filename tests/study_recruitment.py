@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from study_app import colour_plates, registration, steps
+from study_app import registration
 from study_app.models import Session
+from study_app.participants import colour_plates, steps
 from tests.study_site import SMALL_PROTOCOL, Visitor
 
 PROLIFIC = "?PROLIFIC_PID=person-1&STUDY_ID=study-1&SESSION_ID=visit-1"

@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 from flask import Blueprint, Response, current_app, g, make_response, redirect, render_template, request, url_for
 
 from core.errors import PercepsilonError
-from study_app import accounts, registration, security
+from study_app import registration, security
 from study_app.models import Protocol
 from study_app.refusals import Refusal
+from study_app.researchers import accounts
 from study_app.staff import ROLES
 from study_app.state import database
 

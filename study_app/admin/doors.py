@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from flask import Response, request
 
 from core.errors import StudyError
-from study_app import accounts, limits, passwords, security
+from study_app import limits, security
 from study_app.admin.access import ANYBODY, admin, go, member, needs, page
 from study_app.refusals import Refusal
+from study_app.researchers import accounts, passwords
 from study_app.staff import Researcher
 from study_app.state import database
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from flask import Response, send_file
 
 from core import files
-from study_app import exports, ledger
 from study_app.admin.access import admin, current, go, member, needs, page
 from study_app.refusals import Refusal
+from study_app.researchers import exports, ledger
 from study_app.state import database, settings
 
 

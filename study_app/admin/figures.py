@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from study_app.dashboard import Interval, Level, Rates, Stage
+from study_app.researchers.dashboard import Interval, Level, Rates, Stage
 
 WIDTH, HEIGHT, BARS_HEIGHT = 460.0, 250.0, 150.0
 LEFT, RIGHT, TOP, BOTTOM = 48.0, 12.0, 10.0, 42.0

@@ -15,14 +15,17 @@ from flask import Response, current_app, request
 from sqlalchemy import select
 from sqlalchemy.orm import Session as DatabaseSession
 
-from study_app import dashboard, detection, places, registration, steps, tallies
+from study_app import detection, registration
 from study_app.admin import figures
 from study_app.admin.access import admin, needs, page
-from study_app.dashboard import Interval, Quota, Rates, Stage
 from study_app.detection import DetectionProtocol
 from study_app.models import Protocol, StimulusRow
+from study_app.participants import steps
+from study_app.researchers import dashboard, tallies
+from study_app.researchers.dashboard import Interval, Quota, Rates, Stage
+from study_app.researchers.tallies import Chosen, Who
+from study_app.scheduling import places
 from study_app.state import database
-from study_app.tallies import Chosen, Who
 
 MINUTES = 60
 RT_BINS = 30

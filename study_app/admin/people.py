@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 from flask import Response, request
 
-from study_app import dashboard, detection, exclusions, roster
+from study_app import detection
 from study_app.admin import figures
 from study_app.admin.access import admin, current, go, member, needs, page
 from study_app.models import Participant, Protocol
 from study_app.refusals import Refusal
+from study_app.researchers import dashboard, exclusions, roster
 from study_app.state import database
 
 

@@ -6,9 +6,11 @@ from datetime import UTC, datetime
 
 from flask import Response, make_response, redirect, request, url_for
 
-from study_app import conduct, ledger, participation, security
+from study_app import security
 from study_app.admin.access import admin, go, member, needs
+from study_app.participants import participation
 from study_app.refusals import Refusal
+from study_app.researchers import conduct, ledger
 from study_app.state import database, settings
 
 

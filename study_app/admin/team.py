@@ -8,9 +8,9 @@ from flask import Response, request, url_for
 from sqlalchemy import func, select
 
 from core.errors import StudyError
-from study_app import accounts, ledger
 from study_app.admin.access import admin, go, member, needs, page
 from study_app.refusals import Refusal
+from study_app.researchers import accounts, ledger
 from study_app.staff import ROLES, Action, Invitation, Researcher
 from study_app.state import database
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import select, update
 
-from study_app import colour_plates, steps
 from study_app.models import CheckResult, Protocol, Session
+from study_app.participants import colour_plates, steps
 from tests.study_browser import DESKTOP, PHONE, assert_accessible, new_page, play, press, visit
 from tests.study_site import close, make_app
 

@@ -10,8 +10,9 @@ import pytest
 from sqlalchemy import select, update
 
 from core.errors import StudyError
-from study_app import accounts, ledger, passwords, security
+from study_app import security
 from study_app.admin import doors
+from study_app.researchers import accounts, ledger, passwords
 from study_app.staff import Action, Invitation, Researcher, StaffSession
 from tests.staff_site import PASSWORD, Staff, database_of, make_account, member, password_hash
 from tests.study_site import ORIGIN, Visitor, close, make_app

@@ -12,12 +12,12 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import select
 
-from study_app import exports
 from study_app.models import (
     Arrival,
     Participant,
     Protocol,
 )
+from study_app.researchers import exports
 from study_app.staff import Action
 from tests.staff_site import Staff, database_of, exclude, member, participant_of, play
 from tests.study_site import Visitor

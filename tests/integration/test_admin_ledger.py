@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import delete, func, select, update
 
 from core.errors import StudyError
-from study_app import ledger
+from study_app.researchers import ledger
 from study_app.staff import Action
 from tests.staff_site import database_of, member
 from tests.study_site import close, make_app

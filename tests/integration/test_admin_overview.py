@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import func, select
 
-from study_app import create_app, registration, tallies
+from study_app import create_app, registration
 from study_app.admin.overview import Kept
 from study_app.models import (
     Participant,
@@ -16,8 +16,9 @@ from study_app.models import (
     Session,
     StimulusRow,
 )
+from study_app.researchers import tallies
+from study_app.researchers.tallies import SAME_TRIAL, Chosen
 from study_app.settings import Settings
-from study_app.tallies import SAME_TRIAL, Chosen
 from tests.staff_site import database_of, member, overview, participant_of, play
 from tests.study_site import SMALL_PROTOCOL, Visitor, close, make_app, set_up
 

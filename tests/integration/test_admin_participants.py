@@ -7,7 +7,7 @@ import re
 import pytest
 from sqlalchemy import func, select
 
-from study_app import roster
+from study_app.researchers import roster
 from study_app.staff import Action, Exclusion
 from tests.staff_site import database_of, exclude, member, overview, participant_of, play
 from tests.study_site import Visitor

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from sqlalchemy import func, select
 
-from study_app import conduct
 from study_app.models import (
     Arrival,
     AuditEvent,
@@ -17,6 +16,7 @@ from study_app.models import (
     Session,
     Visit,
 )
+from study_app.researchers import conduct
 from tests.staff_site import database_of, member, play
 from tests.study_site import Visitor
 

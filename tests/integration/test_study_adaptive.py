@@ -7,9 +7,9 @@ import uuid
 import pytest
 from sqlalchemy import select, update
 
-from study_app import adaptive
-from study_app.adaptive import Seen
 from study_app.models import Participant, PlannedTrial, Protocol, Response, StimulusRow
+from study_app.scheduling import adaptive
+from study_app.scheduling.adaptive import Seen
 from tests.study_site import SMALL_PROTOCOL, Visitor, close, make_answer, make_app
 
 LEVELS = (1, 2, 4, 8, 16, 32)

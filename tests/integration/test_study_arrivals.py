@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import func, select, update
 
-from study_app import arrivals
 from study_app.models import Arrival, AuditEvent, OneTimeLink, Participant, Protocol, Session
+from study_app.participants import arrivals
 from study_app.security import SESSION, VISITOR
 from study_app.staff import Action
 from tests.study_recruitment import PROLIFIC, Person, recruiting, reregister, rows

@@ -16,7 +16,8 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from core.errors import ExportError, StimulusError, StudyError
-from study_app import columns, export, export_rows
+from study_app import export
+from study_app.export import columns, export_rows
 from study_app.models import Arrival, CheckResult, Participant, PlannedTrial, Protocol, Response, Session, Visit
 from study_app.settings import ROOT
 from study_app.staff import Exclusion, Researcher

@@ -12,8 +12,8 @@ from sqlalchemy import delete, select, text, update
 from benchmarks import study_faults
 from benchmarks.faulty_client import Acknowledged, Line, Log, client
 from benchmarks.study_faults import Plan, judge, play
-from study_app import answers
 from study_app.models import Response
+from study_app.participants import answers
 from study_app.security import SESSION, csrf_token
 from tests.integration.conftest import copy_sqlite, new_postgres_database
 from tests.study_site import Visitor, close, make_answer, make_app

@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import select, update
 
 from core.errors import StudyError
-from study_app import participation, places
 from study_app.models import Participant, PlannedTrial, Protocol, Session, StimulusRow
+from study_app.participants import participation
+from study_app.scheduling import places
 from tests.study_site import SMALL_PROTOCOL
 
 

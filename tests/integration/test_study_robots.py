@@ -13,7 +13,8 @@ from sqlalchemy import func, select
 
 from core import files, manifest
 from core.errors import MachineError, StimulusError, StudyError
-from study_app import columns, observers, robots, simulate
+from study_app import observers, robots, simulate
+from study_app.export import columns
 from study_app.models import Participant, Response
 from study_app.observers import Seen
 from study_app.security import CSRF_FIELD, CSRF_HEADER, SESSION, VISITOR, csrf_token

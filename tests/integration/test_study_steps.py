@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 from sqlalchemy import func, select, update
 
-from study_app import colour_plates, detection, retention, steps
+from study_app import detection, retention
 from study_app.models import CheckResult, Participant, Session
+from study_app.participants import colour_plates, steps
 from tests.study_recruitment import (
     ALL_STEPS,
     DEVICE,

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from study_app.models import AuditEvent, Participant, PlannedTrial, Protocol, Response, Session, StimulusRow, Visit
-from study_app.planning import REPLACED_STEP
+from study_app.scheduling.planning import REPLACED_STEP
 from tests.study_site import SMALL_PROTOCOL, Visitor, make_answer
 
 PAIRED = SMALL_PROTOCOL.replace("seed = 5", 'seed = 5\ntask = "2afc"') + "[catch]\ngross = 1\ninstructed = 1\n"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core import rng
-from study_app.adaptive import Law, Seen, chance, estimate, law_of, next_level
+from study_app.scheduling.adaptive import Law, Seen, chance, estimate, law_of, next_level
 
 LAW = Law(levels=(1, 2, 4, 8, 16, 32), guess=0.2, lapse=0.02)
 ANSWERS = st.lists(st.tuples(st.sampled_from(LAW.levels), st.booleans()).map(lambda pair: Seen(*pair)), max_size=40)

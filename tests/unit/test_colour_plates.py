@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from study_app import colour_plates
-from study_app.colour_plates import KINDS, LMS
+from study_app.participants import colour_plates
+from study_app.participants.colour_plates import KINDS, LMS
 
 CONES = {"protan": 0, "deutan": 1}  # the row of LMS that such an eye lacks
 SEEDS = (1, 2, 3)

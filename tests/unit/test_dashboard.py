@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from analysis import signal_detection
-from study_app import dashboard
 from study_app.admin import figures
-from study_app.dashboard import Interval, Level, SessionTally, Stage, Tally
+from study_app.researchers import dashboard
+from study_app.researchers.dashboard import Interval, Level, SessionTally, Stage, Tally
 
 
 @st.composite

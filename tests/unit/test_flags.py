@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from study_app import flags
-from study_app.flags import Shown
-from study_app.roster import median
+from study_app.researchers import flags
+from study_app.researchers.flags import Shown
+from study_app.researchers.roster import median
 
 
 def trial(**changes) -> Shown:

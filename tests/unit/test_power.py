@@ -10,7 +10,7 @@ from scipy import stats
 
 from core import rng
 from core.errors import StudyError
-from study_app.power import Assumed, Effect, Settings, power, t_critical
+from study_app.scheduling.power import Assumed, Effect, Settings, power, t_critical
 
 LEVELS = (1, 2, 4, 8, 16, 32)
 ASSUMED = Assumed(eps_dprime1=6.0)

@@ -9,11 +9,11 @@ from weakref import WeakKeyDictionary
 from sqlalchemy.orm import Session as DatabaseSession
 from sqlalchemy.pool import Pool
 
-from study_app import adaptive, detection, registration, scheduling, security
-from study_app.adaptive import Law
+from study_app import detection, registration, scheduling, security
 from study_app.detection import DetectionProtocol
 from study_app.models import PlannedTrial, Protocol
-from study_app.scheduling import Cell, Design, Placement
+from study_app.scheduling import Cell, Design, Placement, adaptive
+from study_app.scheduling.adaptive import Law
 
 POSITION_STEP = 100_000  # room for trials that are put in between two others later
 REPLACED_STEP = 100  # from a trial to the one that stands in for it; the room between is for warm-up trials

@@ -26,8 +26,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session as DatabaseSession
 
-from study_app.dashboard import Quota, SessionTally, Tally
 from study_app.models import CheckResult, Participant, PlannedTrial, Response, Session, StimulusRow
+from study_app.researchers.dashboard import Quota, SessionTally, Tally
 from study_app.staff import Exclusion
 
 Who = Literal["everybody", "people", "robots"]

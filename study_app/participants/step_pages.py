@@ -7,9 +7,10 @@ from typing import Any
 from flask import Blueprint, abort, make_response, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from study_app import colour_plates, limits, participation, security, steps
+from study_app import limits, security
 from study_app.models import Session
 from study_app.pages import current_session, next_page, page
+from study_app.participants import colour_plates, participation, steps
 from study_app.refusals import Refusal
 from study_app.state import database
 

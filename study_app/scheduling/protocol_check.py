@@ -13,10 +13,10 @@ import numpy as np
 
 from core import config
 from core.errors import ConfigError, StudyError
-from study_app import power, registration, scheduling
+from study_app import registration, scheduling
 from study_app.detection import DetectionProtocol
-from study_app.power import Assumed, Counts, Effect, Settings
-from study_app.scheduling import Cell, Design
+from study_app.scheduling import Cell, Design, power
+from study_app.scheduling.power import Assumed, Counts, Effect, Settings
 
 ANSWER_S = 1.5  # stated with the result: what one answer, and one rating, is taken to last
 PARTICIPANTS = 40  # where the protocol has no number of places and none is given

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from sqlalchemy import delete, update
 from sqlalchemy.orm import Session as DatabaseSession
 
-from study_app import participation, places
 from study_app.models import (
     Arrival,
     AuditEvent,
@@ -18,6 +17,8 @@ from study_app.models import (
     Session,
     Visit,
 )
+from study_app.participants import participation
+from study_app.scheduling import places
 from study_app.staff import Exclusion
 
 

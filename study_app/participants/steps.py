@@ -17,9 +17,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session as DatabaseSession
 
 from core import rng
-from study_app import colour_plates, participation
 from study_app.detection import DetectionProtocol, Eligibility
 from study_app.models import CheckResult, Session
+from study_app.participants import colour_plates, participation
 from study_app.refusals import Refusal
 
 Step = Literal["about-you", "device", "colour-vision", "calibration"]

@@ -14,9 +14,10 @@ from sqlalchemy.orm import Session as DatabaseSession
 
 from core import files, manifest
 from core.errors import ExportError, StimulusError, StudyError
-from study_app import columns, detection, export_rows, registration, table_files
-from study_app.columns import TABLES
+from study_app import detection, registration
 from study_app.database import without_limits
+from study_app.export import columns, export_rows, table_files
+from study_app.export.columns import TABLES
 from study_app.models import AuditEvent, CheckResult, Participant, Protocol, Response, Session, Visit
 from study_app.settings import app_version
 from study_app.staff import Exclusion

@@ -12,8 +12,8 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from core import files
-from study_app import columns
-from study_app.columns import Column
+from study_app.export import columns
+from study_app.export.columns import Column
 
 OPTIONS = pyarrow.csv.WriteOptions(quoting_style="needed")
 

@@ -13,9 +13,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session as DatabaseSession
 
 from core.errors import StudyError
-from study_app import accounts, ledger, passwords
 from study_app import backup as backups
 from study_app.cli import Command
+from study_app.researchers import accounts, ledger, passwords
 from study_app.staff import ROLES, Researcher
 from study_app.state import database
 

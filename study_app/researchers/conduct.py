@@ -8,7 +8,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session as DatabaseSession
 
 from core.errors import StudyError
-from study_app import ledger, registration
+from study_app import registration
 from study_app.models import (
     Arrival,
     AuditEvent,
@@ -20,6 +20,7 @@ from study_app.models import (
     Session,
     Visit,
 )
+from study_app.researchers import ledger
 from study_app.staff import Exclusion
 
 OF_SESSION = (Response, PlannedTrial, Visit, CheckResult, AuditEvent)  # in an order in which they can be deleted

@@ -15,8 +15,9 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session as DatabaseSession
 
 from core.errors import StudyError
-from study_app import ledger, passwords, security
+from study_app import security
 from study_app.database import Database
+from study_app.researchers import ledger, passwords
 from study_app.staff import ROLES, Invitation, Researcher, StaffSession
 
 IDLE, LIFETIME, INVITED_FOR = timedelta(minutes=30), timedelta(hours=12), timedelta(days=7)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session as DatabaseSession
 
-from study_app import adaptive, planning
-from study_app.adaptive import Seen
 from study_app.detection import DetectionProtocol
 from study_app.models import PlannedTrial, Response, Session, StimulusRow
-from study_app.participation import next_trial
+from study_app.participants.participation import next_trial
+from study_app.scheduling import adaptive, planning
+from study_app.scheduling.adaptive import Seen
 
 
 def place_next(database: DatabaseSession, session: Session, protocol: DetectionProtocol) -> None:

@@ -15,14 +15,14 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session as DatabaseSession
 
-from study_app import planning, scheduling
-from study_app.answers import CHECKS, Check
+from study_app import scheduling
 from study_app.detection import DetectionProtocol
 from study_app.models import PlannedTrial, Session, StimulusRow, Visit
-from study_app.participation import audit, end, missing, next_trial, protocol_of
-from study_app.planning import Material
+from study_app.participants.answers import CHECKS, Check
+from study_app.participants.participation import audit, end, missing, next_trial, protocol_of
 from study_app.refusals import Refusal
-from study_app.scheduling import Cell
+from study_app.scheduling import Cell, planning
+from study_app.scheduling.planning import Material
 
 _INSERTS = {
     "sqlite": sqlite.insert(Visit).on_conflict_do_nothing(index_elements=["client_uuid"]).returning(Visit.id),

@@ -9,11 +9,11 @@ from datetime import datetime
 from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.orm import Session as DatabaseSession
 
-from study_app import dashboard, flags
-from study_app.flags import Flag, Shown
 from study_app.models import CheckResult, Participant, PlannedTrial, Response, Session, StimulusRow, Visit
+from study_app.researchers import dashboard, flags
+from study_app.researchers.flags import Flag, Shown
+from study_app.researchers.tallies import SAME_TRIAL
 from study_app.staff import Exclusion
-from study_app.tallies import SAME_TRIAL
 
 PAGE = 25
 KINDS = ("everybody", "people", "robots", "previews", "left out")

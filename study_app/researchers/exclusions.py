@@ -8,8 +8,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session as DatabaseSession
 
 from core.errors import StudyError
-from study_app import ledger
 from study_app.models import Participant
+from study_app.researchers import ledger
 from study_app.staff import Exclusion
 
 REASONS = {

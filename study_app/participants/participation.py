@@ -12,9 +12,10 @@ from sqlalchemy.orm import Session as DatabaseSession
 from sqlalchemy.orm import contains_eager
 
 from core.errors import StudyError
-from study_app import detection, places, planning, registration, scheduling, security
+from study_app import detection, registration, scheduling, security
 from study_app.detection import DetectionProtocol
 from study_app.models import AuditEvent, Participant, PlannedTrial, Response, Session
+from study_app.scheduling import places, planning
 from study_app.settings import app_version
 
 _FOUND = (

@@ -30,8 +30,8 @@ from sqlalchemy.orm import Session as DatabaseSession
 from sqlalchemy.orm import aliased
 
 from study_app import detection
-from study_app.columns import CHECKS, EXCLUSIONS, PARTICIPANTS, TRIALS, VISITS, Column
 from study_app.detection import DetectionProtocol
+from study_app.export.columns import CHECKS, EXCLUSIONS, PARTICIPANTS, TRIALS, VISITS, Column
 from study_app.models import (
     CheckResult,
     Participant,

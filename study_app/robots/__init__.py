@@ -20,10 +20,11 @@ import requests
 from core import files
 from core.errors import StimulusError, StudyError
 from core.manifest import Stimulus
-from study_app import arrivals, observers
+from study_app import observers
 from study_app.detection import Platform
 from study_app.observers import Observers, Seen
-from study_app.robot_browser import Browser
+from study_app.participants import arrivals
+from study_app.robots.robot_browser import Browser
 
 UUIDS = uuid.UUID("6f1d9c52-3a0e-5c0b-9b5e-64d0b3d1f2a7")
 REFRESH_HZ = 60.0

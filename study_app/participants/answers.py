@@ -19,9 +19,9 @@ from sqlalchemy.orm import aliased
 
 from study_app.detection import ANSWERS, DetectionProtocol
 from study_app.models import PlannedTrial, Response, Session
-from study_app.participation import audit, next_trial, protocol_of
-from study_app.placement import place_next
+from study_app.participants.participation import audit, next_trial, protocol_of
 from study_app.refusals import Refusal
+from study_app.scheduling.placement import place_next
 
 INPUT_TYPES = ("keyboard", "mouse", "touch", "pen", "robot")
 Check = Callable[[Any], str | None]

@@ -8,8 +8,8 @@ from urllib.parse import quote
 from sqlalchemy import select
 from sqlalchemy.orm import Session as DatabaseSession
 
-from study_app import participation
 from study_app.models import Arrival, Session
+from study_app.participants import participation
 
 
 @dataclass(frozen=True, kw_only=True)

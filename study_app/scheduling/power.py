@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from core import rng
 from core.errors import StudyError
-from study_app.dashboard import Interval, wilson
 from study_app.detection import Task
+from study_app.researchers.dashboard import Interval, wilson
 
 CELLS_AT_ONCE = 2_000_000  # simulated trials held in memory
 Numbers = NDArray[np.float64]

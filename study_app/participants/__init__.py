@@ -1,0 +1,1 @@
+"""What happens to a participant: arrival, steps, answers, visits, the end, withdrawal."""
