@@ -23,7 +23,7 @@ STUDY = DATABASE_URL="sqlite:///$(abspath $(WORK))/study.sqlite" $(BIN)/flask --
 export PIP_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup translations demo demo-train demo-evaluate demo-stimuli demo-study demo-report serve clean-demo test check fmt report rivals bench chromium
+.PHONY: help setup translations demo demo-train demo-evaluate demo-stimuli demo-study demo-report serve clean-demo test check fmt report rivals bench load faults fuzz chromium
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -136,3 +136,12 @@ bench: setup $(VENV)/.rivals ## measure the claims in benchmarks/results/; half 
 	$(BIN)/python -m benchmarks.atop_protocol
 	$(BIN)/python -m benchmarks.attacks_speed
 	@if command -v nvidia-smi >/dev/null; then set -x; $(BIN)/python -m benchmarks.training_gpu; fi
+
+load: setup $(VENV)/.dev $(VENV)/.rivals ## how many answers a second the study carries; six minutes, while nothing else computes
+	$(BIN)/python -m benchmarks.study_load
+
+faults: setup $(VENV)/.dev ## 200 robots answer while workers are killed and requests are lost; eight minutes
+	$(BIN)/python -m benchmarks.study_faults
+
+fuzz: setup $(VENV)/.dev ## 10,000 hostile requests to every route of the study; five minutes
+	$(BIN)/python -m benchmarks.study_fuzz
