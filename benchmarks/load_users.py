@@ -21,6 +21,7 @@ from locust.env import Environment
 
 from benchmarks.load_robots import ANSWER, LAW, PICTURE, LookingRobot, Play
 from core import manifest
+from core.errors import MachineError, exit_code
 from study_app import observers
 from study_app.robots import Memory, Task
 from study_app.security import CSRF_HEADER, SESSION, csrf_token
@@ -124,9 +125,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     known = stimuli.png(stimuli.stimuli[-1]).read_bytes() if options.pictures == "known" else None
     measured = run(plays, task_of_all, rate=options.rate, seconds=options.seconds, known=known)
     options.robots.write_text(json.dumps([{**vars(play), "left": list(play.left)} for play in plays]), encoding="utf-8")
+    if not all(play.left for play in plays):
+        raise MachineError(
+            "a robot had answered all of its trials before the load was over; give --robots more of them"
+        )
     json.dump({"times": measured.times, "errors": measured.errors}, sys.stdout)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

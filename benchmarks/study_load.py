@@ -38,7 +38,7 @@ from study_app.robots import Memory, Task
 from study_app.settings import ROOT
 
 COMMAND = "python -m benchmarks.study_load"
-TRIALS, ROBOTS, SEED = 300, 160, 1
+TRIALS, ROBOTS, SEED = 300, 320, 1
 SECONDS, STEP_SECONDS, STEPS, BARE_ROWS = 60.0, 8.0, 5, 5000
 UP, DOWN = 1.3, 0.75
 REACHED = 0.97  # share of the asked rate that must have been answered for it to count as sustained

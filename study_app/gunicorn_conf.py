@@ -6,6 +6,7 @@ finishes what it has begun. Whatever comes before our own limits (``study_app.se
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import socket
@@ -43,3 +44,9 @@ def when_ready(server: Any) -> None:
     for listener in server.LISTENERS:
         if option is not None and listener.sock.family in (socket.AF_INET, socket.AF_INET6):
             listener.sock.setsockopt(socket.IPPROTO_TCP, option, _SILENCE_S)
+
+
+def post_worker_init(_worker: Any) -> None:
+    """Spares the garbage collector what lives as long as the worker: it stops all threads to look at it."""
+    gc.collect()
+    gc.freeze()
