@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Callable
 from contextlib import contextmanager
 
@@ -140,6 +141,15 @@ def fetch(page, url: str) -> bytes:
 def kept(site, session_id: str) -> list[Response]:
     """Returns the session's answers in the database, in the order in which they came."""
     return _rows(site, select(Response).join(Session, Session.id == Response.session_id), session_id, Response.id)
+
+
+def wait_until_kept(site, session_id: str, count: int, seconds: float = 20) -> list[Response]:
+    """Returns the session's answers once there are ``count``: they are sent while the task goes on."""
+    deadline = time.monotonic() + seconds
+    while len(rows := kept(site, session_id)) < count and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(rows) == count
+    return rows
 
 
 def planned(site, session_id: str) -> list[PlannedTrial]:

@@ -17,12 +17,12 @@ from tests.study_browser import (
     fetch,
     get_state,
     go_on,
-    kept,
     play,
     press,
     read_canvas,
     visit,
     wait_for_picture,
+    wait_until_kept,
 )
 
 MARGIN, SURROUND = 2, 128
@@ -152,7 +152,7 @@ def test_a_change_of_zoom_in_a_trial_fits_the_picture_again_and_is_counted(chrom
         photograph = base64.b64decode(browser.send("Page.captureScreenshot")["data"])
         assert_exact(page, small, 1.5, scale, 0, photograph)
         play(page, press, trials=2)
-    first, second = kept(site, state["session_id"])[:2]
+        first, second = wait_until_kept(site, state["session_id"], 2)
     assert (first.device_pixel_ratio, first.scale, first.attempt) == (1.5, scale, 2)
     assert (second.device_pixel_ratio, second.scale, second.attempt) == (1.5, scale, 1)
     assert first.css_px == pytest.approx(32 * scale / 1.5)
