@@ -201,7 +201,10 @@ class Training:
         return self.progress.epoch - best >= settings.patience
 
     def _keep(self, means: dict[str, float], seconds: float, score: Score | None) -> None:
-        """Saves the state after an epoch, the best weights if these are, and a line of metrics."""
+        """Saves a line of metrics, the best weights if these are, and last the state after an epoch.
+
+        Whoever is cut off before the state is there does the epoch again and writes the same over the rest.
+        """
         now = self.progress
         self.progress = dataclasses.replace(now, epoch=now.epoch + 1, seconds=now.seconds + seconds)
         best = score is not None and (now.best_robust is None or score.robust > now.best_robust)
@@ -210,9 +213,9 @@ class Training:
         if self.group.leads:
             if best:
                 checkpoints.save(self.run / "best.safetensors", self.final(), {"epoch": str(self.progress.epoch)})
-            training_state.save(self.run, self.model, self.optimiser, self.average, self.explainer, self.progress)
             held_out = {} if score is None else {"held_out_clean": score.clean, "held_out_robust": score.robust}
             self._log({**means, **held_out, "images_per_second": len(self.train) / seconds})
+            training_state.save(self.run, self.model, self.optimiser, self.average, self.explainer, self.progress)
         self.group.wait()
 
     def _log(self, values: dict[str, float]) -> None:

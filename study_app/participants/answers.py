@@ -201,6 +201,8 @@ def store(database: DatabaseSession, session: Session, answer: Answer) -> Outcom
         return Refusal(409, "answered", "this trial was answered before, differently; the first answer stands")
     if session.ended_at is not None:
         raise Refusal(409, "ended", "this session is over", next="/ended")
+    if session.participant.protocol.closed_at is not None:
+        raise Refusal(403, "closed", "this study is closed: nobody can go on", next="/study")
     if planned.aborted_at is not None or in_turn is False:
         ahead = next_trial(database, session)
         index = None if ahead is None else ahead.trial_index

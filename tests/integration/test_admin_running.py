@@ -18,7 +18,7 @@ from study_app.models import (
 )
 from study_app.researchers import conduct
 from tests.staff_site import database_of, member, play
-from tests.study_site import Visitor
+from tests.study_site import Visitor, make_answer
 
 EMPTIED = (Response, PlannedTrial, Visit, CheckResult, AuditEvent, Session, Participant, Arrival)
 
@@ -44,16 +44,23 @@ def test_while_a_study_is_paused_nobody_begins_and_who_is_in_goes_on(site):
 def test_in_a_closed_study_nobody_goes_on_until_an_owner_opens_it_again(site):
     someone, owner = Visitor(site), member(site, "owner")
     someone.consent()
+    given = make_answer(someone.state()["next_index"])
+    assert someone.post(given).status_code == 201
     unsure = owner.post("/admin/study/close")
     assert unsure.status_code == 422
     assert "Tick the box to close the study" in unsure.text
     assert owner.post("/admin/study/close", sure="yes").status_code == 303
     assert someone.client.get("/api/v1/state").get_json()["error"]["code"] == "closed"
+    late = make_answer(given["trial_index"] + 1)
+    refused = someone.post(late)  # by a page that was open before; it keeps the answer
+    assert (refused.status_code, refused.get_json()["error"]["code"]) == (403, "closed")
+    assert someone.post(given).status_code == 200
     assert "found one that is closed" in owner.post("/admin/study/close", sure="yes").text
     assert "found one that is closed" in owner.post("/admin/study/pause").text
     assert owner.post("/admin/study/reopen").status_code == 303
     assert "found one that is open" in owner.post("/admin/study/reopen").text
     assert someone.client.get("/api/v1/state").status_code == 200
+    assert someone.post(late).status_code == 201
 
 
 def counts(app) -> dict[str, int]:

@@ -53,9 +53,9 @@ def recipe(tmp_path):
     return path
 
 
-def fit(recipe, run, *overrides):
+def fit(recipe, run, *overrides, resume=False):
     words = [word for override in overrides for word in ("--set", override)]
-    assert train.main([str(recipe), "--run-dir", str(run), *words]) == 0
+    assert train.main([str(recipe), "--run-dir", str(run), *words, *["--resume"] * resume]) == 0
     return runs.read_run(run)
 
 
@@ -232,6 +232,19 @@ def test_killed_at_three_random_moments_the_weights_are_the_same(recipe, tmp_pat
     assert strip[0] == strip[1]
 
 
+def test_the_line_of_an_epoch_is_there_before_its_state(recipe, tmp_path, monkeypatch):
+    """Else a kill between the two would lose the line: a resume goes on after the state."""
+    save, seen = training_state.save, []
+
+    def look_and_save(run, *rest):
+        seen.append((len(lines(run)), rest[-1].epoch))
+        save(run, *rest)
+
+    monkeypatch.setattr(training_state, "save", look_and_save)
+    fit(recipe, tmp_path / "run")
+    assert seen == [(1, 1), (2, 2), (3, 3), (4, 4)]
+
+
 def wait_for_epochs(run, epochs, process):
     deadline = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < deadline:
@@ -298,12 +311,13 @@ def test_other_system_errors_are_not_hidden():
 
 
 def test_a_full_disk_leaves_nothing_half_written(recipe, tmp_path):
-    """A real limit on the size of files: the state cannot be written whole, so it is not there at all."""
+    """A real limit on the size of files: the state cannot be written whole, so it is not there at all; later it can."""
     limit = "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))"
     done = limited(recipe, tmp_path / "run", limit)
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
-    assert sorted(path.name for path in (tmp_path / "run").rglob("*")) == ["config.toml", "last"]
+    assert sorted(path.name for path in (tmp_path / "run").rglob("*")) == ["config.toml", "last", "metrics.jsonl"]
+    assert fit(recipe, tmp_path / "run", resume=True).epochs == len(lines(tmp_path / "run")) == 4
 
 
 # ---- several processes ----
