@@ -14,6 +14,7 @@ CONFIG ?= demo
 WORK ?= $(if $(filter demo,$(CONFIG)),demo,demo-$(CONFIG))
 PORT ?= 8765
 PARTICIPANTS ?= 48
+JOBS ?= 2
 METHODS := standard pgd-at sip-at
 RUNS := $(METHODS:%=$(WORK)/runs/%)
 OBSERVERS := study_app/observers/demo.toml
@@ -106,7 +107,7 @@ clean-demo: ## forget what the demo made
 # ---- for developers -----------------------------------------------------------------------------------------------
 
 test: setup $(VENV)/.dev chromium ## the whole suite, Chromium included
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(JOBS) --dist loadscope
 
 check: $(VENV)/.dev ## style, types, who may import whom
 	$(BIN)/ruff check .

@@ -214,8 +214,11 @@ class Training:
             if best:
                 checkpoints.save(self.run / "best.safetensors", self.final(), {"epoch": str(self.progress.epoch)})
             held_out = {} if score is None else {"held_out_clean": score.clean, "held_out_robust": score.robust}
-            self._log({**means, **held_out, "images_per_second": len(self.train) / seconds})
+            values = {**means, **held_out, "images_per_second": len(self.train) / seconds}
+            self._log(values)
             training_state.save(self.run, self.model, self.optimiser, self.average, self.explainer, self.progress)
+            if self.show is not None:
+                self.show(values, self.progress.epoch)
         self.group.wait()
 
     def _log(self, values: dict[str, float]) -> None:
@@ -223,8 +226,6 @@ class Training:
         earlier = path.read_text().splitlines()[: epoch - 1] if path.exists() else []
         line = json.dumps({"epoch": epoch, **values, "lr": self.optimiser.param_groups[0]["lr"]})
         files.write_text(path, "\n".join([*earlier, line]) + "\n")
-        if self.show is not None:
-            self.show(values, epoch)
 
 
 def _explainer(recipe: Recipe, model: Classifier) -> Explainer | None:

@@ -81,6 +81,11 @@ def _row(directory, source_id, source_class, run, eps, reference, picture, seed)
     )
 
 
+def pytest_collection_modifyitems(items):
+    """Begins with the demo, which takes longest, so that no process is left alone with it at the end."""
+    items.sort(key=lambda item: "system" not in item.path.parts)
+
+
 @pytest.fixture(scope="session")
 def stimulus_set(tmp_path_factory) -> Path:
     return build_stimulus_set(tmp_path_factory.mktemp("stimuli") / "noise")
