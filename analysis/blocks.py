@@ -59,10 +59,23 @@ Block = Paragraph | Table | Figure
 
 
 @dataclass(frozen=True, kw_only=True)
+class Finding:
+    """The outcome of one analysis that a plan can name (``contrast:sip-at/standard``), in one whole sentence.
+
+    The report puts findings that the plan names under its confirmatory heading; the others stay in their section. So
+    ``text`` says estimate, interval, statistic with degrees of freedom, p and effect size, or what cannot be said.
+    """
+
+    analysis: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Section:
     """One section: ``results`` (JSON types) goes into ``results.json`` under ``name``.
 
     ``methods`` is what was really done, in whole sentences, for the methods paragraph; empty where nothing was.
+    ``findings`` are the outcomes that a plan can name.
     """
 
     name: str
@@ -70,3 +83,4 @@ class Section:
     results: dict[str, Any]
     blocks: tuple[Block, ...]
     methods: str = ""
+    findings: tuple[Finding, ...] = ()

@@ -1,0 +1,131 @@
+"""The whole report as plain data: parts, sections and blocks in order, numbered once for page and PDF alike."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from analysis.blocks import Block, Figure, Paragraph, Section, Table
+
+LONG = 14  # rows from which on a table is folded
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Sections under one heading; the first part has none."""
+
+    heading: str
+    introduction: tuple[Paragraph, ...]
+    sections: tuple[Section, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """A report: ``lead`` is the line under its title."""
+
+    title: str
+    lead: str
+    parts: tuple[Part, ...]
+
+    @property
+    def sections(self) -> tuple[Section, ...]:
+        """All sections in order."""
+        return tuple(section for part in self.parts for section in part.sections)
+
+
+class _Numbers:
+    """Counts figures and tables through the report."""
+
+    def __init__(self) -> None:
+        self.figures = 0
+        self.tables = 0
+
+    def figure(self) -> int:
+        self.figures += 1
+        return self.figures
+
+    def table(self) -> int:
+        self.tables += 1
+        return self.tables
+
+
+def outline(document: Document) -> Row:
+    """Returns the document as JSON types, every cell in words: what page and PDF are made from."""
+    numbers = _Numbers()
+    return {
+        "title": document.title,
+        "lead": document.lead,
+        "parts": [
+            {
+                "heading": part.heading,
+                "introduction": [_paragraph(paragraph) for paragraph in part.introduction],
+                "sections": [
+                    {
+                        "name": section.name,
+                        "title": section.title,
+                        "blocks": [_block(block, numbers) for block in section.blocks],
+                    }
+                    for section in part.sections
+                ],
+            }
+            for part in document.parts
+        ],
+    }
+
+
+def tables(document: Document) -> Iterator[Table]:
+    """Yields every table, those of figures with them, in order."""
+    for section in document.sections:
+        for block in section.blocks:
+            if isinstance(block, Table):
+                yield block
+            elif isinstance(block, Figure):
+                yield block.table
+
+
+def figures(document: Document) -> Iterator[Figure]:
+    """Yields every figure in order."""
+    for section in document.sections:
+        yield from (block for block in section.blocks if isinstance(block, Figure))
+
+
+def _block(block: Block, numbers: _Numbers) -> Row:
+    match block:
+        case Paragraph():
+            return _paragraph(block)
+        case Table():
+            return _table(block, numbers)
+        case Figure():
+            return {
+                "type": "figure", "number": numbers.figure(), "name": block.name, "title": block.title,
+                "description": block.description, "caption": block.caption, "svg": block.svg,
+                "table": _table(block.table, numbers),
+            }  # fmt: skip
+
+
+def _paragraph(paragraph: Paragraph) -> Row:
+    return {"type": "paragraph", "kind": paragraph.kind, "text": paragraph.text}
+
+
+def _table(table: Table, numbers: _Numbers) -> Row:
+    cells = [[column.show(row) for column in table.columns] for row in table.rows]
+    return {
+        "type": "table", "number": numbers.table(), "name": table.name, "caption": table.caption,
+        "head": [column.head for column in table.columns],
+        "rows": cells,
+        "row_heads": [column.row_head for column in table.columns],
+        "words": [column.row_head or _is_words(cells, index) for index, column in enumerate(table.columns)],
+        "first": [index > 0 and cells[index - 1][0] != row[0] for index, row in enumerate(cells)]
+        if len({row[0] for row in cells}) < len(cells)
+        else [False] * len(cells),
+        "long": len(cells) > LONG,
+    }  # fmt: skip
+
+
+def _is_words(cells: list[list[str]], column: int) -> bool:
+    """Whether a column reads better from the left: most of its cells are words rather than numbers."""
+    written = [bool(re.match(r"[^\W\d_]{3,}", row[column])) for row in cells]
+    return 2 * sum(written) > len(written)
