@@ -32,7 +32,7 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows with every number at full precision (JSON types), which go to ``tables/<name>.csv``, and how to show them."""
+    """Rows at full precision (JSON types), which go to ``tables/<name>.csv``, and how to show them."""
 
     name: str
     caption: str

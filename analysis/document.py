@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from itertools import count
+from typing import Any, NamedTuple
 
 from analysis.blocks import Block, Figure, Paragraph, Section, Table
 
@@ -36,25 +37,16 @@ class Document:
         return tuple(section for part in self.parts for section in part.sections)
 
 
-class _Numbers:
-    """Counts figures and tables through the report."""
+class Numbers(NamedTuple):
+    """The next number of a figure and of a table; they run through the report."""
 
-    def __init__(self) -> None:
-        self.figures = 0
-        self.tables = 0
-
-    def figure(self) -> int:
-        self.figures += 1
-        return self.figures
-
-    def table(self) -> int:
-        self.tables += 1
-        return self.tables
+    figures: count[int]
+    tables: count[int]
 
 
 def outline(document: Document) -> Row:
     """Returns the document as JSON types, every cell in words: what page and PDF are made from."""
-    numbers = _Numbers()
+    numbers = Numbers(figures=count(1), tables=count(1))
     return {
         "title": document.title,
         "lead": document.lead,
@@ -92,7 +84,7 @@ def figures(document: Document) -> Iterator[Figure]:
         yield from (block for block in section.blocks if isinstance(block, Figure))
 
 
-def _block(block: Block, numbers: _Numbers) -> Row:
+def _block(block: Block, numbers: Numbers) -> Row:
     match block:
         case Paragraph():
             return _paragraph(block)
@@ -100,7 +92,7 @@ def _block(block: Block, numbers: _Numbers) -> Row:
             return _table(block, numbers)
         case Figure():
             return {
-                "type": "figure", "number": numbers.figure(), "name": block.name, "title": block.title,
+                "type": "figure", "number": next(numbers.figures), "name": block.name, "title": block.title,
                 "description": block.description, "caption": block.caption, "svg": block.svg,
                 "table": _table(block.table, numbers),
             }  # fmt: skip
@@ -110,10 +102,10 @@ def _paragraph(paragraph: Paragraph) -> Row:
     return {"type": "paragraph", "kind": paragraph.kind, "text": paragraph.text}
 
 
-def _table(table: Table, numbers: _Numbers) -> Row:
+def _table(table: Table, numbers: Numbers) -> Row:
     cells = [[column.show(row) for column in table.columns] for row in table.rows]
     return {
-        "type": "table", "number": numbers.table(), "name": table.name, "caption": table.caption,
+        "type": "table", "number": next(numbers.tables), "name": table.name, "caption": table.caption,
         "head": [column.head for column in table.columns],
         "rows": cells,
         "row_heads": [column.row_head for column in table.columns],
