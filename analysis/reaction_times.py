@@ -321,6 +321,6 @@ def _methods(plan: Plan, trimmed: dict[str, Any]) -> str:
 
 def _too_few(people: int) -> str:
     return (
-        f"Nothing is said of reaction times: {wording.plural(people, 'participant')} answered within the limits, and an "
-        f"interval over participants takes {MIN_PARTICIPANTS}."
+        f"Nothing is said of reaction times: {wording.plural(people, 'participant')} answered within the limits, and "
+        f"an interval over participants takes {MIN_PARTICIPANTS}."
     )
