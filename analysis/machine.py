@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
 
 from analysis.intervals import wilson
 from core.errors import RunError
-from core.runs import Accuracy, Evaluation, read_evaluation, read_run
+from core.runs import OUTCOME_COLUMNS, Accuracy, Evaluation, read_evaluation, read_run
 
 
 def evaluation_file(path: Path) -> Path:
@@ -38,6 +42,40 @@ def record_file(path: Path) -> Path | None:
     """Returns the ``record.json`` of the run that an argument of ``--evaluations`` lies in, if there is one."""
     record = evaluation_file(path).with_name("record.json")
     return record if record.is_file() else None
+
+
+def outcomes_file(path: Path) -> Path | None:
+    """Returns the ``outcomes.parquet`` that lies beside the evaluation of an argument, if there is one."""
+    outcomes = evaluation_file(path).with_name("outcomes.parquet")
+    return outcomes if outcomes.is_file() else None
+
+
+def read_outcomes(paths: Sequence[Path]) -> dict[str, pd.DataFrame]:
+    """Returns the rows of ``outcomes.parquet`` by run, of those that have the file; text columns are categorical.
+
+    Raises:
+        RunError: a file is no such table, or lacks a column.
+    """
+    found = {}
+    for path in paths:
+        if (file := outcomes_file(path)) is not None:
+            found[read_evaluation(path).run] = _outcomes(file)
+    return found
+
+
+def _outcomes(file: Path) -> pd.DataFrame:
+    try:
+        names = pa.parquet.read_schema(file).names
+        if missing := [column for column in OUTCOME_COLUMNS if column not in names]:
+            raise RunError(f"{file}: missing column {missing[0]!r}; make it again with python -m core.evaluate RUN")
+        table = pa.parquet.read_table(file, columns=list(OUTCOME_COLUMNS))
+    except pa.ArrowInvalid as problem:
+        raise RunError(
+            f"{file}: expected a Parquet table, got: {problem}; make it again with python -m core.evaluate RUN"
+        ) from None
+    frame: pd.DataFrame = table.to_pandas()
+    texts = [column for column in ("attack", "norm", "region", "access", "source") if column in frame]
+    return frame.astype(dict.fromkeys(texts, "category"))
 
 
 def read_training(paths: list[Path]) -> dict[str, dict[str, Any]]:

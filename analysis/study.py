@@ -1,0 +1,89 @@
+"""What a section of the report may look at: the export, the plan, the machines' outcomes and the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis.machine import evaluation_file, outcomes_file, read_evaluations, read_outcomes, read_training, record_file
+from analysis.observers import Observers, read_observers
+from analysis.plan import Plan, read_plan
+from analysis.trials import Export, read_export
+from core import files
+from core.runs import Evaluation, read_evaluation
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Study:
+    """What was measured and what was decided beforehand.
+
+    Attributes:
+        evaluations: cards by run; none if none were given.
+        outcomes: rows of ``outcomes.parquet`` by run (docs/contracts.md), of those runs that have the file.
+        observers: the law of robot participants, if they were robots.
+        training: what is known of each run's training, by run.
+        replicates: bootstrap draws.
+        seed: of all random numbers.
+        progress: show bars on stderr.
+    """
+
+    export: Export
+    plan: Plan
+    evaluations: dict[str, Evaluation]
+    outcomes: dict[str, pd.DataFrame]
+    observers: Observers | None
+    training: dict[str, dict[str, Any]]
+    replicates: int
+    seed: int
+    progress: bool = True
+
+
+def read_study(
+    export: Path,
+    *,
+    evaluations: Sequence[Path] = (),
+    observers: Path | None = None,
+    plan: Path | None = None,
+    replicates: int = 2000,
+    seed: int = 1,
+    progress: bool = True,
+) -> Study:
+    """Returns the study that the arguments of the command line name, everything read and checked.
+
+    Raises:
+        PercepsilonError: a file is absent, contradicts another or itself, or holds what is not allowed.
+    """
+    decided = read_plan(plan)
+    return Study(
+        export=read_export(export, decided),
+        plan=decided,
+        evaluations=read_evaluations(list(evaluations)),
+        outcomes=read_outcomes(evaluations),
+        observers=None if observers is None else read_observers(observers),
+        training=read_training(list(evaluations)),
+        replicates=replicates,
+        seed=seed,
+        progress=progress,
+    )
+
+
+def input_hashes(
+    study: Study, *, evaluations: Sequence[Path] = (), observers: Path | None = None, plan: Path | None = None
+) -> dict[str, str]:
+    """Returns the SHA-256 of every file that the study was read from, by a name without machine paths."""
+    directory = study.export.directory
+    hashes = {f"export/{name}": files.sha256_file(directory / name) for name in study.export.files}
+    for path in evaluations:
+        run = read_evaluation(path).run
+        named = (("evaluation.json", evaluation_file(path)), ("record.json", record_file(path)))
+        for name, file in (*named, ("outcomes.parquet", outcomes_file(path))):
+            if file is not None:
+                hashes[f"{run}/{name}"] = files.sha256_file(file)
+    for name, file in (("observers.toml", observers), ("plan.toml", plan)):
+        if file is not None:
+            hashes[name] = files.sha256_file(file)
+    return hashes
