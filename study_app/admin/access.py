@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from flask import Blueprint, Response, current_app, g, make_response, redirect, render_template, request, url_for
+from werkzeug.exceptions import HTTPException
 
 from core.errors import PercepsilonError
 from study_app import registration, security
@@ -177,3 +178,13 @@ def refused(error: PercepsilonError) -> Response:
 def turned_away(error: Refusal) -> Response:
     """A request that these pages do not serve."""
     return page("refused.html", error.status, message=str(error))
+
+
+@admin.errorhandler(HTTPException)
+def failed(error: HTTPException) -> Response | HTTPException:
+    """What went wrong in general; the reason is in the log."""
+    if error.response is not None or (error.code or 500) < 400:
+        return error
+    code = error.code or 500
+    ours = "something went wrong on the server; its log says what. Try again in a minute"
+    return page("refused.html", code, message=ours if code >= 500 else (error.description or error.name).rstrip("."))

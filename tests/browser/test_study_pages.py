@@ -328,6 +328,7 @@ def test_a_platforms_participant_from_the_link_to_the_way_back(chromium, serve, 
             assert elsewhere.is_visible("text=This page stays.")
         set_protocol(site, closed_at=datetime.now(UTC))
         see(page, f"{site.address}/?lang=en")
+        look(page, f"closed-{width}")
         see(page, f"{site.address}/nowhere")
         look(page, f"error-{width}")
 

@@ -12,6 +12,7 @@ from sqlalchemy import select, update
 from core.errors import StudyError
 from study_app import security
 from study_app.admin import doors
+from study_app.admin.access import needs
 from study_app.researchers import accounts, ledger, passwords
 from study_app.staff import Action, Invitation, Researcher, StaffSession
 from tests.staff_site import PASSWORD, Staff, database_of, make_account, member, password_hash
@@ -381,3 +382,18 @@ def test_the_password_is_asked_for_where_the_environment_has_none(sqlite_url, mo
         assert kept.password_hash.startswith("$argon2id$")
         assert ledger.verify(reader).actions == 2 + 1  # the study's registration and this
     close(app)
+
+
+def test_a_page_that_fails_says_so_as_a_researchers_page_and_tells_no_reason(site):
+    owner = member(site, "owner")
+
+    def fail():
+        raise RuntimeError("a secret of the server")
+
+    site.view_functions["admin.overview"] = needs("viewer")(fail)
+    site.config["PROPAGATE_EXCEPTIONS"] = False
+    answer = owner.get("/admin/")
+    assert answer.status_code == 500
+    assert "Something went wrong on the server" in answer.text
+    assert "Sign out" in answer.text
+    assert "secret" not in answer.text
