@@ -23,6 +23,7 @@ from analysis.study import Study
 from analysis.trials import Export
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
+QUANTILE_NAMES = tuple(f"{100 * quantile:g}" for quantile in QUANTILES)  # percent
 BINS = 5  # of equal counts, from each participant's fastest answers to the slowest
 MIN_PARTICIPANTS = 3
 ANSWERS = {"yes-no": ("yes", "no"), "same-different": ("different", "same"), "2afc": ("right", "wrong")}
@@ -73,19 +74,19 @@ def by_eps(export: Export, times: pd.DataFrame) -> list[dict[str, Any]]:
     """Returns a row a cell × answer: answers, participants, and quantiles of the time (mean of participants')."""
     said = ANSWERS[export.task]
     rows = []
-    grouped = times.groupby(["cell", "yes", "participant"], observed=True)["rt"].quantile(list(QUANTILES)).unstack()
+    grouped = times.groupby(["cell", "yes", "participant"], observed=True)["rt"].quantile(np.array(QUANTILES)).unstack()
     counts = times.groupby(["cell", "yes"], observed=True).size()
     for cell in range(len(export.cells.eps)):
         for yes, answer in zip((True, False), said, strict=True):
             if (cell, yes) not in counts.index:
                 continue
-            own = grouped.loc[(cell, yes)]
+            own = grouped.xs((cell, yes)).to_numpy(dtype=float)  # participants × quantiles
             rows.append(
                 {
                     "source_model": _name(export, cell), "eps": float(export.cells.eps[cell]), "answer": answer,
-                    "answers": int(counts.loc[(cell, yes)]), "participants": len(own),
-                    "median": mean_over(own[0.5].to_numpy()),
-                    "quantiles": {f"{100 * q:g}": float(own[q].mean()) for q in QUANTILES},
+                    "answers": int(counts[(cell, yes)]), "participants": len(own),
+                    "median": mean_over(own[:, QUANTILES.index(0.5)]),
+                    "quantiles": dict(zip(QUANTILE_NAMES, own.mean(axis=0).tolist(), strict=True)),
                 }
             )  # fmt: skip
     return rows
@@ -125,13 +126,16 @@ def _fifths(kind: str, times: pd.DataFrame) -> list[dict[str, Any]]:
     size = times.groupby("participant", observed=True)["rt"].transform("size")
     own = times.assign(fifth=(rank * BINS // size).astype(int)).groupby(["fifth", "participant"], observed=True)
     means = own[["rt", "right"]].mean()
-    return [
-        {
-            "pictures": kind, "fifth": fifth + 1, "participants": len(means.loc[fifth]),
-            "rt_ms": float(means.loc[fifth]["rt"].mean()), "right": mean_over(means.loc[fifth]["right"].to_numpy()),
-        }
-        for fifth in range(BINS)
-    ]  # fmt: skip
+    rows = []
+    for fifth in range(BINS):
+        rt, right = means.xs(fifth).to_numpy(dtype=float).T
+        rows.append(
+            {
+                "pictures": kind, "fifth": fifth + 1, "participants": len(rt), "rt_ms": float(rt.mean()),
+                "right": mean_over(right),
+            }
+        )  # fmt: skip
+    return rows
 
 
 def mean_over(values: Floats) -> dict[str, Any]:

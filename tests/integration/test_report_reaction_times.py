@@ -63,9 +63,9 @@ def test_times_rise_from_the_fastest_fifth_to_the_slowest(study):
 
 def test_two_participants_are_too_few(study):
     answers = study.export.answers
-    few = {f.name: getattr(answers, f.name) for f in dataclasses.fields(answers)}
     chosen = answers.participant < 2
-    few = {name: value[chosen] if isinstance(value, np.ndarray) else value for name, value in few.items()}
+    fields = {field.name: getattr(answers, field.name) for field in dataclasses.fields(answers)}
+    few = {name: value[chosen] for name, value in fields.items() if np.shape(value) == chosen.shape}
     export = dataclasses.replace(study.export, answers=dataclasses.replace(answers, **few))
     section = reaction_times.section(dataclasses.replace(study, export=export))
     assert section.results["not_estimable"]["reason"] == "too_few_participants"
@@ -79,4 +79,5 @@ def test_figures_carry_their_numbers_as_text_and_a_table(study):
     for figure in figures:
         assert figure.description in figure.svg.replace("&gt;", ">")
         assert figure.table.rows
-    assert reaction_times.section(study) == section
+    again = reaction_times.section(study)
+    assert [block.svg for block in again.blocks if hasattr(block, "svg")] == [figure.svg for figure in figures]
