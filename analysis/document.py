@@ -78,6 +78,15 @@ def tables(document: Document) -> Iterator[Table]:
                 yield block.table
 
 
+def tables_of(plain: Row) -> Iterator[Row]:
+    """Yields every table of an outline in the same order."""
+    for part in plain["parts"]:
+        for section in part["sections"]:
+            for block in section["blocks"]:
+                if block["type"] != "paragraph":
+                    yield block if block["type"] == "table" else block["table"]
+
+
 def figures(document: Document) -> Iterator[Figure]:
     """Yields every figure in order."""
     for section in document.sections:

@@ -11,27 +11,27 @@ import json
 import platform
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file, Python puts analysis/ there
 
+from analysis import methods, pdf
+from analysis.document import Document, figures, outline, tables, tables_of
 from analysis.estimates import estimate
-from analysis.figures import draw_all
-from analysis.machine import evaluation_file, read_evaluations, read_training, record_file
-from analysis.observers import read_observers
 from analysis.page import render
 from analysis.results import build_results
-from analysis.tables import csv_tables
-from analysis.trials import Export, read_export
+from analysis.sections import collect, compose, results_of
+from analysis.study import Study, input_hashes, read_study
+from analysis.table_files import csv_text, latex_text
 from core import files
 from core.errors import DONE, ConfigError, ExportError, exit_code
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates" / "report"
 KIND = "percepsilon report"
-LIBRARIES = ("numpy", "scipy", "pandas", "matplotlib", "jinja2")
+LIBRARIES = ("numpy", "scipy", "pandas", "statsmodels", "matplotlib", "jinja2", "typst")
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -50,9 +50,15 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--observers", type=Path, metavar="FILE", help="observers.toml: check that the law is recovered"
     )
     parser.add_argument(
+        "--plan", type=Path, metavar="FILE", help="plan.toml, fixed beforehand: what is confirmatory, who is left out"
+    )
+    parser.add_argument(
         "--bootstrap", type=int, default=2000, metavar="B", help="draws of participants (default: 2000)"
     )
     parser.add_argument("--seed", type=int, default=1, help="of the bootstrap (default: 1)")
+    parser.add_argument(
+        "--progress", action=argparse.BooleanOptionalAction, default=True, help="bars on stderr (default: shown)"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the report goes")
     return parser.parse_args(argv)
 
@@ -63,16 +69,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.bootstrap < 100:
         raise ConfigError(f"--bootstrap: expected 100 draws or more, got {arguments.bootstrap}; the default is 2000")
     check_replaceable(arguments.out)
-    export = read_export(arguments.export)
-    evaluations = read_evaluations(arguments.evaluations)
-    observers = None if arguments.observers is None else read_observers(arguments.observers)
-    study = estimate(export.cells, replicates=arguments.bootstrap, seed=arguments.seed)
-    results = build_results(
-        export, study, evaluations, observers, replicates=arguments.bootstrap, seed=arguments.seed,
-        training=read_training(arguments.evaluations),
-    )  # fmt: skip
-    inputs = input_hashes(export, arguments.evaluations, arguments.observers)
-    write_report(arguments.out, results, inputs)
+    given = {"evaluations": arguments.evaluations, "observers": arguments.observers, "plan": arguments.plan}
+    study = read_study(
+        arguments.export, **given, replicates=arguments.bootstrap, seed=arguments.seed, progress=arguments.progress
+    )
+    write_report(arguments.out, study, input_hashes(study, **given))
     print(arguments.out / "index.html")
     return DONE
 
@@ -97,39 +98,62 @@ def check_replaceable(out: Path) -> None:
         raise ExportError(f"{out}: holds {foreign[0]}, which no report wrote; move it away or give another --out")
 
 
-def input_hashes(export: Export, evaluations: list[Path], observers: Path | None) -> dict[str, str]:
-    """Returns the SHA-256 of every file that the report rests on, by a name without machine paths."""
-    hashes = {f"export/{name}": files.sha256_file(export.directory / name) for name in export.files}
-    for path in map(evaluation_file, evaluations):
-        digest = files.sha256_file(path)
-        run = json.loads(path.read_text(encoding="utf-8"))["run"]
-        hashes[f"{run}/evaluation.json"] = digest
-        if (record := record_file(path)) is not None:
-            hashes[f"{run}/record.json"] = files.sha256_file(record)
-    if observers is not None:
-        hashes["observers.toml"] = files.sha256_file(observers)
-    return hashes
-
-
-def write_report(out: Path, results: dict[str, Any], inputs: dict[str, str]) -> None:
+def write_report(out: Path, study: Study, inputs: dict[str, str]) -> None:
     """Writes all files of a report into ``out``, replacing an earlier report as a whole."""
-    pictures = draw_all(results)
-    manifest: dict[str, Any] = {
-        "kind": KIND, "schema_version": 1, "inputs": inputs, "exclusions": results["exclusions"],
-        "seed": results["settings"]["seed"], "bootstrap": results["settings"]["bootstrap"],
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
-    }  # fmt: skip
-    outputs = {
-        "index.html": render(results, pictures, manifest, TEMPLATES),
+    estimates = estimate(study.export.cells, replicates=study.replicates, seed=study.seed, progress=study.progress)
+    results = build_results(
+        study.export, estimates, study.evaluations, study.observers, replicates=study.replicates, seed=study.seed,
+        training=study.training,
+    )  # fmt: skip
+    sections = collect(study)
+    results |= results_of(sections)
+    manifest = describe(study, results, inputs)
+    document = compose(results, study.plan, sections, manifest)
+    plain = outline(document)
+    texts = {
         "results.json": json.dumps(results, indent=2, allow_nan=False, ensure_ascii=False) + "\n",
-        **{f"tables/{name}": text for name, text in csv_tables(results).items()},
-        **{f"figures/{picture.name}.svg": picture.svg for picture in pictures},
+        "methods.txt": methods.text(results, study.plan, sections, manifest),
+        "index.html": render(plain, results, TEMPLATES),
+        **table_files(document, plain),
     }
-    manifest["outputs"] = {name: files.sha256_bytes(text.encode()) for name, text in outputs.items()}
+    outputs = {name: text.encode() for name, text in texts.items()}
+    if (typst := pdf.engine()) is None:
+        manifest["missing"] = [pdf.MISSING]
+        print(pdf.MISSING, file=sys.stderr)
+    else:
+        outputs["report.pdf"] = pdf.typeset(typst, plain, TEMPLATES)
+    manifest["outputs"] = {name: files.sha256_bytes(data) for name, data in outputs.items()}
     with files.atomic_directory(out, replace=True) as directory:
-        for name, text in outputs.items():
-            files.write_text(directory / name, text)
+        for name, data in outputs.items():
+            files.write_bytes(directory / name, data)
         files.write_json(directory / "manifest.json", manifest)
+
+
+def describe(study: Study, results: dict[str, Any], inputs: dict[str, str]) -> dict[str, Any]:
+    """Returns the manifest without its outputs: what the report rests on and what it was made with."""
+    return {
+        "kind": KIND, "schema_version": 2, "inputs": inputs, "plan_sha256": study.plan.sha256,
+        "exclusions": results["exclusions"], "seed": study.seed, "bootstrap": study.replicates,
+        "versions": {"python": platform.python_version(), **{name: installed(name) for name in LIBRARIES}},
+        "missing": [],
+    }  # fmt: skip
+
+
+def installed(name: str) -> str | None:
+    """Returns the version of a library, or ``None`` where it is not installed."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def table_files(document: Document, plain: dict[str, Any]) -> dict[str, str]:
+    """Returns the tables as CSV and LaTeX and the figures as SVG, by name in the report."""
+    return {
+        **{f"tables/{table.name}.csv": csv_text(table) for table in tables(document) if table.rows},
+        **{f"tables/{table['name']}.tex": latex_text(table) for table in tables_of(plain) if table["rows"]},
+        **{f"figures/{figure.name}.svg": figure.svg for figure in figures(document)},
+    }
 
 
 if __name__ == "__main__":

@@ -1,25 +1,107 @@
-"""The report's tables as CSV with full precision, made from results.json."""
+"""The tables of the report's own sections, their rows at full precision, made from results.json."""
 
 from __future__ import annotations
 
-import csv
-import io
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from analysis.blocks import Column, Table
+from analysis.wording import bracket, grey, level, number, plain_percent, thousands
 
 Row = dict[str, Any]
 BOUNDS = ("estimate", "low", "high")
 
 
-def csv_tables(results: dict[str, Any]) -> dict[str, str]:
-    """Returns the text of each table by its file name; empty tables are left out."""
-    tables = {
-        "detection.csv": detection_rows(results),
-        "thresholds.csv": threshold_rows(results),
-        "machine.csv": machine_rows(results),
-        "recovery.csv": recovery_rows(results),
-        "exclusions.csv": results["exclusions"],
-    }
-    return {name: _dump(rows) for name, rows in tables.items() if rows}
+class TaskWords(NamedTuple):
+    """What a "yes" of ``Cells`` is in the words of a task: what people did, axis, column, and what stands at ε = 0."""
+
+    verb: str
+    share: str
+    answer: str
+    at_zero: str
+
+
+TASK_WORDS = {
+    "yes-no": TaskWords(
+        "called a picture perturbed", "answered “perturbed”", "“perturbed”",
+        "At ε = 0, set apart by the break in the axis: false alarms, shared by all source models.",
+    ),
+    "2afc": TaskWords(
+        "found the perturbed one of two pictures", "found the perturbed picture", "correct",
+        "Half of the trials are right by chance alone.",
+    ),
+    "same-different": TaskWords(
+        "called two pictures different", "answered “different”", "“different”",
+        "At ε = 0, set apart by the break in the axis: pairs of the same picture, shared by all source models.",
+    ),
+}  # fmt: skip
+
+
+def rates(results: Row) -> Table:
+    """Returns the table of how often a perturbation was noticed in each cell."""
+    words = TASK_WORDS[results["data"]["task"]]
+    return Table(
+        name="detection", caption="Answers by source model and ε; rates with 95 % intervals in brackets.",
+        columns=(
+            Column(head="source model", show=lambda row: row["source_model"] or "unperturbed", row_head=True),
+            Column(head="ε", show=lambda row: level(row["eps"])),
+            Column(head="answers", show=lambda row: thousands(row["trials"])),
+            Column(head=words.answer, show=lambda row: thousands(row["yes"])),
+            Column(head="rate in %", show=lambda row: bracket(_triple(row, "rate"), plain_percent)),
+        ),
+        rows=detection_rows(results),
+    )  # fmt: skip
+
+
+def sensitivities(results: Row) -> Table:
+    """Returns the table of d′ and criterion in each cell."""
+    return Table(
+        name="power-law",
+        caption="Sensitivity d′ and criterion c of each cell against the common false alarms, with 95 % intervals.",
+        columns=(
+            Column(head="source model", show=lambda row: row["source_model"], row_head=True),
+            Column(head="ε", show=lambda row: level(row["eps"])),
+            Column(head="d′", show=lambda row: bracket(_triple(row, "d_prime"))),
+            Column(head="c", show=lambda row: bracket(_triple(row, "criterion"))),
+        ),
+        rows=[row for row in detection_rows(results) if row["source_model"]],
+    )  # fmt: skip
+
+
+def thresholds(results: Row) -> Table:
+    """Returns the table of both thresholds of each source model and the shape of the fitted curves."""
+    return Table(
+        name="thresholds",
+        caption="Thresholds in grey levels with 95 % intervals. Width (octaves, from 5 % to 95 % of the rise) and "
+        "deviance belong to the psychometric function of ε₅₀, the exponent b to the power law of d′.",
+        columns=(
+            Column(head="source model", show=lambda row: row["source_model"], row_head=True),
+            Column(head="threshold", show=lambda row: THRESHOLDS[row["threshold"]]),
+            Column(head="people", show=lambda row: thousands(row["n_participants"])),
+            Column(head="answers", show=lambda row: thousands(row["n_trials"])),
+            Column(head="ε", show=lambda row: row["message"] or bracket(_triple(row, "eps"), grey)),
+            Column(head="shape", show=_shape),
+            Column(head="deviance (df)", show=_deviance),
+        ),
+        rows=threshold_rows(results),
+    )  # fmt: skip
+
+
+THRESHOLDS = {"eps_dprime1": "ε at d′ = 1", "eps50": "ε₅₀"}
+
+
+def _shape(row: Row) -> str:
+    if row["exponent"] is not None:
+        return f"b = {number(row['exponent'])}"
+    return "" if row["width_octaves"] is None else f"width {number(row['width_octaves'])}"
+
+
+def _deviance(row: Row) -> str:
+    return "" if row["deviance"] is None else f"{number(row['deviance'], 1)} ({row['df']})"
+
+
+def _triple(row: Row, prefix: str) -> Row:
+    return {"estimate": row[prefix], "low": row[f"{prefix}_low"], "high": row[f"{prefix}_high"]}
 
 
 def detection_rows(results: dict[str, Any]) -> list[Row]:
@@ -50,54 +132,70 @@ def threshold_rows(results: dict[str, Any]) -> list[Row]:
     return [
         {
             "source_model": name, "threshold": kind, "n_participants": model["n_participants"],
-            "n_trials": model["n_trials"], **_bounds("eps", threshold),
-            "reason": (threshold["not_estimable"] or {}).get("reason", ""),
+            "n_trials": model["n_trials"], **_bounds("eps", model["threshold"][kind]),
+            "reason": (model["threshold"][kind]["not_estimable"] or {}).get("reason", ""),
+            "message": (model["threshold"][kind]["not_estimable"] or {}).get("message", ""),
+            **_shape_of(model, kind),
         }
+        for kind in THRESHOLDS
         for name, model in results["source_models"].items()
-        for kind, threshold in model["threshold"].items()
     ]  # fmt: skip
 
 
-def machine_rows(results: dict[str, Any]) -> list[Row]:
-    """Returns a row a source model × attack × region × ε of machine accuracy; clean accuracy has no attack."""
-    rows = []
-    for name, model in results["source_models"].items():
-        if (machine := model["machine"]) is not None:
-            clean = {"attack": "", "region": "", "eps": 0.0, **machine["clean_accuracy"]}
-            rows += [
-                {"source_model": name, "method": machine["method"], **row}
-                for row in (clean, *machine["robust_accuracy"])
-            ]
-    return rows
+def _shape_of(model: Row, kind: str) -> Row:
+    refused = model["threshold"][kind]["not_estimable"]
+    law = model["power_law"] if kind == "eps_dprime1" else None
+    curve = model["psychometric"] if kind == "eps50" and not refused else None
+    return {
+        "exponent": law and law["exponent"], "width_octaves": curve and curve["width_octaves"],
+        "deviance": curve and curve["goodness_of_fit"]["deviance"], "df": curve and curve["goodness_of_fit"]["df"],
+    }  # fmt: skip
 
 
 def recovery_rows(results: dict[str, Any]) -> list[Row]:
     """Returns a row a quantity whose true value the observers' law gives."""
+    rows = [
+        {"source_model": name, "quantity": kind, **{key: model["recovery"][kind].get(key) for key in RECOVERED}}
+        for kind in THRESHOLDS
+        for name, model in results["source_models"].items()
+        if model.get("recovery", {}).get(kind)
+    ]
     shared = results["observers"].get("recovery", {})
-    rows = [{"source_model": "", "quantity": name, **found} for name, found in shared.items()]
-    for name, model in results["source_models"].items():
-        recovery = model.get("recovery", {})
-        rows += [
-            {
-                "source_model": name,
-                "quantity": kind,
-                **{key: recovery[kind][key] for key in ("true", *BOUNDS, "covered")},
-            }
-            for kind in ("eps_dprime1", "eps50")
-            if recovery.get(kind)
-        ]
-    return rows
+    return rows + [
+        {"source_model": "", "quantity": name, **{key: found.get(key) for key in RECOVERED}}
+        for name, found in shared.items()
+    ]
+
+
+RECOVERED = ("true", *BOUNDS, "covered", "true_median_observer")
+QUANTITIES = {**THRESHOLDS, "criterion": "criterion k", "false_alarm_rate": "false alarms in %"}
+
+
+def recovery(results: Row) -> Table:
+    """Returns the table of estimates beside what the robots' law says."""
+    return Table(
+        name="recovery", caption="Estimates against the law of the robots.",
+        columns=(
+            Column(head="quantity", show=lambda row: QUANTITIES[row["quantity"]], row_head=True),
+            Column(head="source model", show=lambda row: row["source_model"] or "all"),
+            Column(head="true", show=lambda row: _recovered(row)(row["true"])),
+            Column(head="median observer", show=lambda row: grey(row["true_median_observer"])),
+            Column(head="estimate", show=lambda row: bracket(row, _recovered(row))),
+            Column(head="covered", show=lambda row: COVERED[row["covered"]]),
+        ),
+        rows=recovery_rows(results),
+    )  # fmt: skip
+
+
+COVERED = {None: "not estimable", True: "✓ yes", False: "✗ no"}
+
+
+def _recovered(row: Row) -> Callable[[float | None], str]:
+    forms = {"criterion": number, "false_alarm_rate": plain_percent}
+    return forms.get(row["quantity"], grey)
 
 
 def _bounds(prefix: str, values: Row | None) -> Row:
     return {
         f"{prefix}_{key}" if key != "estimate" else prefix: None if values is None else values[key] for key in BOUNDS
     }
-
-
-def _dump(rows: list[Row]) -> str:
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()

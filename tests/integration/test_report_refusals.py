@@ -100,7 +100,7 @@ def test_a_missing_export_is_named(tmp_path):
     ("change", "message"),
     [
         (changed(response="maybe"), "column 'response': expected one of yes, no, got 'maybe'"),
-        (changed(task="2afc"), "the report is made from yes-no studies, this one has the task 2afc; read its table"),
+        (changed(task="2afc"), "row 4, column 'task': expected one task in an export, got '2afc'"),
         (changed(phase="pause"), "column 'phase': expected one of practice, warm-up, main, got 'pause'"),
         (
             changed(catch="instructed"),

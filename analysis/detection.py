@@ -1,0 +1,71 @@
+"""The sections of the shared estimates: what people noticed, from which ε on, and whether robots' law came back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from analysis import figures, tables
+from analysis.blocks import Block, Paragraph, Section
+from analysis.wording import bracket, number, p_value, percent
+
+Row = dict[str, Any]
+SCALE = {
+    "yes-no": "Two answers to “from which ε on is it seen?”. ε at d′ = 1 does not depend on how readily people say "
+    "yes; compare source models by it. ε₅₀ is the middle of the fitted curve, between its guess and lapse rates.",
+    "2afc": "ε₅₀ is the middle of the fitted curve, between chance (one half) and its lapse rate. Nobody can gain by "
+    "saying one answer more readily, so it compares source models.",
+    "same-different": "ε₅₀ is the middle of the fitted curve, between the rate of “different” for equal pairs and the "
+    "lapse rate; it depends on how readily people say “different”.",
+}
+
+
+def section(results: Row) -> Section:
+    """Returns how often perturbations were noticed and the thresholds of the default estimators."""
+    drawn = figures.sensitivity(results)
+    blocks: list[Block] = [figures.detection(results), Paragraph(text=SCALE[results["data"]["task"]])]
+    blocks += [drawn] if drawn else []
+    blocks += [tables.thresholds(results), *_shared(results["observers"])]
+    return Section(name="detection", title="What people noticed, and from which ε on", results={}, blocks=tuple(blocks))
+
+
+def _shared(observers: Row) -> list[Block]:
+    if observers["criterion"] is None or observers["lapse_rate"] is None:
+        return []
+    fit = observers["goodness_of_fit"]
+    text = (
+        f"Shared by all source models: criterion k = {bracket(observers['criterion'])} (in standard deviations of the "
+        f"evidence), lapse rate {percent(observers['lapse_rate'])}. Power law against one rate a cell: deviance "
+        f"{number(fit['deviance'], 1)} on {fit['df']} degrees of freedom"
+    )
+    if fit["p_chi2"] is not None:
+        text += f", p {p_value(fit['p_chi2'])} (χ² approximation; a small p speaks against the law)"
+    return [Paragraph(text=text + ".", kind="result")]
+
+
+def recovery(results: Row) -> Section | None:
+    """Returns whether the law that robots obey was recovered; ``None`` where no law was given."""
+    if "recovery" not in results:
+        return None
+    blocks: list[Block] = [
+        Paragraph(
+            text="The true values follow from the law that the robots obey. “True” is what the same estimator says of "
+            "the whole population of observers with unlimited answers in this design; “median observer” is ε₁ as the "
+            "law states it. The two differ a little because observers differ."
+        ),
+        *_verdict(results["recovery"]),
+        tables.recovery(results),
+    ]
+    return Section(name="recovery", title="Was the robots’ law recovered?", results={}, blocks=tuple(blocks))
+
+
+def _verdict(joint: Row) -> list[Block]:
+    if joint["consistent"] is None:
+        return [Paragraph(text="Not estimable: no quantity has an interval to compare.", kind="refusal")]
+    verdict = "Yes: the estimates agree with the law." if joint["consistent"] else "No: the estimates contradict it."
+    text = (
+        f"{verdict} {joint['covered']} of {joint['quantities']} intervals cover the truth (each misses one time in "
+        f"twenty even when all is well); over all at once the largest deviation is "
+        f"{number(joint['largest_deviation'])} standard errors, and up to {number(joint['limit'])} is what chance "
+        "gives in 95 % of studies."
+    )
+    return [Paragraph(text=text, kind="result")]

@@ -1,0 +1,107 @@
+"""The first section: what was asked, and the headline numbers of every other section in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from analysis.blocks import Block, Column, Paragraph, Section, Table
+from analysis.wording import bracket, grey, percent, plural, thousands
+
+Row = dict[str, Any]
+COMMON_EPS = 8.0  # where machines are compared if it was evaluated: the field's usual budget
+QUESTIONS = {
+    "yes-no": "Participants looked at pictures, one at a time, and said of each whether it had been perturbed.",
+    "2afc": "Participants looked at two versions of a picture side by side and said which had been perturbed.",
+    "same-different": "Participants looked at two versions of a picture side by side and said whether they differed.",
+}
+
+
+def section(results: Row, sections: Sequence[Section]) -> Section:
+    """Returns the summary of a report, given its numbers and its other sections."""
+    undetected = _results(sections, "joint").get("source_models", {})
+    blocks: list[Block] = [*_robots(results["data"]), _question(results)]
+    blocks.append(headline(results, undetected))
+    blocks += [Paragraph(text=finding.text, kind="result") for each in sections for finding in each.findings]
+    return Section(name="summary", title="In short", results={}, blocks=tuple(blocks))
+
+
+def _results(sections: Sequence[Section], name: str) -> Row:
+    return next((each.results for each in sections if each.name == name), {})
+
+
+def _robots(data: Row) -> list[Block]:
+    if not data["robots"]:
+        return []
+    share = "All" if data["robots"] == data["sessions"] else thousands(data["robots"])
+    text = (
+        f"{share} of the {plural(data['sessions'], 'session')} were played by robots, programs that answer by a "
+        "stated law. These numbers test the method; they say nothing about people."
+    )
+    return [Paragraph(text=text, kind="note")]
+
+
+def _question(results: Row) -> Paragraph:
+    text = (
+        f"{QUESTIONS[results['data']['task']]} A perturbation of budget ε changes every colour value by at most ε of "
+        "255 grey levels."
+    )
+    noise = results["observers"]["false_alarms"]
+    if noise and results["data"]["task"] == "yes-no":
+        text += (
+            f" Of the pictures that were not perturbed they called {percent(noise['rate'])} perturbed (false alarms: "
+            f"{thousands(noise['yes'])} of {thousands(noise['trials'])})."
+        )
+    return Paragraph(text=text)
+
+
+def headline(results: Row, undetected: Row) -> Table:
+    """Returns the table of the headline numbers, a row a source model."""
+    at = compared_eps(results)
+    kind = "eps_dprime1" if results["data"]["task"] == "yes-no" else "eps50"
+    label = "visible from ε (d′ = 1)" if kind == "eps_dprime1" else "visible from ε (ε₅₀)"
+    columns = [
+        Column(head="source model", show=lambda row: row["source_model"], row_head=True),
+        Column(head=label, show=lambda row: row["message"] or bracket(row["threshold"], grey)),
+    ]
+    if at is not None:
+        columns.append(Column(head="clean accuracy", show=lambda row: percent(row["clean_accuracy"])))
+        columns.append(Column(head=f"accuracy at ε = {at:g}", show=lambda row: percent(row["robust_accuracy"])))
+    if any(undetected.values()):
+        columns.append(Column(head="undetected attacks at most, U(ε)", show=lambda row: row["undetected"] or "–"))
+    rows = [_headline(name, model, kind, at) for name, model in results["source_models"].items()]
+    caption = "The headline numbers with 95 % intervals; each is explained in its section."
+    return Table(name="summary", caption=caption, columns=tuple(columns), rows=rows)
+
+
+def _headline(name: str, model: Row, kind: str, at: float | None) -> Row:
+    threshold = model["threshold"][kind]
+    clean, robust = machine_at(model, 0.0), None if at is None else machine_at(model, at)
+    return {
+        "source_model": name, "threshold": {key: threshold[key] for key in ("estimate", "low", "high")},
+        "message": (threshold["not_estimable"] or {}).get("message", ""), "compared_eps": at,
+        "clean_accuracy": clean and clean["accuracy"], "robust_accuracy": robust and robust["accuracy"],
+        "undetected": None,
+    }  # fmt: skip
+
+
+def compared_eps(results: Row) -> float | None:
+    """Returns the ε at which the summary compares machines: 8 if all have it, else the middle one they share."""
+    models = [model for model in results["source_models"].values() if model["machine"] is not None]
+    tested = sorted({row["eps"] for model in models for row in model["machine"]["robust_accuracy"]})
+    shared = [eps for eps in tested if all(machine_at(model, eps) for model in models)]
+    if not shared:
+        return None
+    return COMMON_EPS if COMMON_EPS in shared else shared[len(shared) // 2]
+
+
+def machine_at(model: Row, eps: float) -> Row | None:
+    """Returns the machine's lowest accuracy at ε over attacks on the full picture, or ``None`` if not measured."""
+    machine = model["machine"]
+    if machine is None:
+        return None
+    if eps == 0:
+        return {"attack": "", **machine["clean_accuracy"]}
+    rows = [row for row in machine["robust_accuracy"] if row["eps"] == eps]
+    rows = [row for row in rows if row["region"] == "full"] or rows
+    return min(rows, key=lambda row: row["accuracy"], default=None)
