@@ -94,11 +94,11 @@ def by_eps(export: Export, times: pd.DataFrame) -> list[dict[str, Any]]:
 
 def distribution(export: Export, times: pd.DataFrame) -> list[dict[str, Any]]:
     """Returns a row an answer: means over participants of their own ex-Gaussian parameters, where they had enough."""
-    rows = []
-    for yes, answer in zip((True, False), ANSWERS[export.task], strict=True):
+    rows, (first, second) = [], ANSWERS[export.task]
+    for answer, chosen in (("any", times["rt"] > 0), (first, times["yes"]), (second, ~times["yes"])):
         own = [
             fitted
-            for _, group in times[times["yes"] == yes].groupby("participant", observed=True)
+            for _, group in times[chosen].groupby("participant", observed=True)
             if (fitted := ex_gaussian.fit(group["rt"].to_numpy())) is not None
         ]
         good = [asdict(fitted) for fitted in own if fitted.converged]

@@ -81,3 +81,11 @@ def test_figures_carry_their_numbers_as_text_and_a_table(study):
         assert figure.table.rows
     again = reaction_times.section(study)
     assert [block.svg for block in again.blocks if hasattr(block, "svg")] == [figure.svg for figure in figures]
+
+
+def test_the_ex_gaussian_of_all_answers_is_fitted_to_each_participant(study):
+    rows = {row["answer"]: row for row in results(study)["ex_gaussian"]}
+    assert set(rows) == {"any", "yes", "no"}
+    assert rows["any"]["participants"] + rows["any"]["not_converged"] == 24
+    mean = rows["any"]["mu"]["estimate"] + rows["any"]["tau"]["estimate"]
+    assert mean == pytest.approx(float(study.export.answers.rt_ms.mean()), rel=0.05)
