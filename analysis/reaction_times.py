@@ -193,10 +193,11 @@ def _medians(study: Study, rows: list[dict[str, Any]]) -> Figure:
             smallest = drawing.epsilon_axis(panel, [float(eps) for eps in cells.eps], short=True)
             panel.set_title(f"answer “{answer}”")
             for index, name in enumerate(("", *cells.models)):
-                _draw_model(panel, [row for row in rows if (row["source_model"], row["answer"]) == (name, answer)],
-                            name, drawing.style(index - 1) if name else None, smallest)  # fmt: skip
+                own = [row for row in rows if (row["source_model"], row["answer"]) == (name, answer)]
+                shift = 0.07 * (index - 1 - (len(cells.models) - 1) / 2) if name else 0.0
+                _draw_model(panel, own, name, drawing.style(index - 1) if name else None, smallest, shift)
         axes[0].set_ylabel("median reaction time (ms)")
-        axes[0].legend(loc="upper left", title="source model", alignment="left", handlelength=3.4)
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=4, handlelength=3.4)
         description = _span(rows, said)
         svg = drawing.svg(figure, "reaction-times", title, description)
     caption = "Mean over participants of their median time, with 95 % t intervals; the grey point at the left is ε = 0."
@@ -204,12 +205,14 @@ def _medians(study: Study, rows: list[dict[str, Any]]) -> Figure:
                   table=_median_table(rows))  # fmt: skip
 
 
-def _draw_model(panel: Any, rows: Sequence[Row], name: str, style: drawing.Style | None, smallest: float) -> None:
+def _draw_model(
+    panel: Any, rows: Sequence[Row], name: str, style: drawing.Style | None, smallest: float, shift: float
+) -> None:
     shown = [row for row in rows if row["median"]["low"] is not None]
     if not shown:
         return
     colour, marker, dash = style or drawing.Style(drawing.MACHINE, "o", (0, ()))
-    x = [drawing.position(row["eps"], smallest) for row in shown]
+    x = [drawing.position(row["eps"], smallest) + shift for row in shown]
     drawing.points(panel, x, [row["median"] for row in shown], [row["answers"] for row in shown], colour, marker)
     panel.plot(x, [row["median"]["estimate"] for row in shown], color=colour, linestyle=dash, linewidth=1.2,
                marker=marker, label=name or "unperturbed")  # fmt: skip
