@@ -1,9 +1,8 @@
-"""Signal detection: rates, d′ and criterion of cells, and the power law d′(ε) = (ε / ε₁)^b fitted to all cells at once.
+"""The power law d′(ε) = (ε / ε₁)^b, fitted to all cells of a yes-no study at once.
 
 P(yes | ε, source model m) = λ/2 + (1 − λ) Φ((ε / ε₁ₘ)^bₘ − k). The criterion k and the lapse rate λ belong to the
 observers and are shared by the source models, as are the trials without signal. ε₁ = ε(d′ = 1) does not depend on how
-readily the observers say yes (Green & Swets 1966). Log-linear correction: Hautus 1995; variance: Gourevitch & Galanter
-1967.
+readily the observers say yes (Green & Swets 1966).
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, ndtr, ndtri
+from scipy.special import expit, ndtr
 
 from analysis.likelihood import Fit, Floats, best_of, deviance, maximise
 from analysis.psychometric import ASYMPTOTE, LOGIT_BOX, beta_prior
@@ -20,40 +19,6 @@ from analysis.psychometric import ASYMPTOTE, LOGIT_BOX, beta_prior
 EXPONENT_PRIOR = (1.5, 1.0)  # ln b ~ Normal(ln 1.5, 1): b between 0.2 and 11 in 95 %
 MAX_EVIDENCE = 50.0
 CRITERION, LAPSE = 0, 1  # columns of the parameters that all source models share
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sensitivity:
-    """d′ and criterion c of cells against one common set of noise trials, with their binomial variances."""
-
-    d_prime: Floats
-    d_prime_variance: Floats
-    criterion: Floats
-    criterion_variance: Floats
-
-
-def log_linear_rate(yes: Floats, trials: Floats) -> Floats:
-    """Returns (yes + 0.5) / (trials + 1), which is never 0 or 1; applied to every cell alike (Hautus 1995)."""
-    return (yes + 0.5) / (trials + 1)
-
-
-def sensitivity(hits: Floats, signal_trials: Floats, false_alarms: Floats, noise_trials: Floats) -> Sensitivity:
-    """Returns d′ = z(H) − z(F) and c = −(z(H) + z(F)) / 2 from log-linear rates; the arguments broadcast."""
-    z_hit, hit_variance = _z_score(hits, signal_trials)
-    z_false, false_variance = _z_score(false_alarms, noise_trials)
-    return Sensitivity(
-        d_prime=z_hit - z_false,
-        d_prime_variance=hit_variance + false_variance,
-        criterion=-(z_hit + z_false) / 2,
-        criterion_variance=(hit_variance + false_variance) / 4,
-    )
-
-
-def _z_score(yes: Floats, trials: Floats) -> tuple[Floats, Floats]:
-    rate = log_linear_rate(yes, trials)
-    z = ndtri(rate)
-    density = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
-    return z, rate * (1 - rate) / (np.maximum(trials, 1) * density**2)
 
 
 @dataclass(frozen=True, kw_only=True)

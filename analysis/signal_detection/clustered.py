@@ -1,0 +1,64 @@
+"""Intervals of people: any statistic of pooled counts, recomputed from participants drawn with replacement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis import intervals
+from analysis.likelihood import Floats
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusteredInterval:
+    """An estimate from pooled counts with its 95 % interval, arrays [...]; ``standard_error`` is the interval's."""
+
+    estimate: Floats
+    low: Floats
+    high: Floats
+    standard_error: Floats
+    participants: int
+
+
+def clustered(
+    statistic: Callable[[Floats], Floats], counts: Floats, *, replicates: int, seed: int, progress: bool = False
+) -> tuple[Floats, Floats]:
+    """Returns a statistic of the pooled counts, [...], and of each bootstrap draw of participants, [B, ...].
+
+    Args:
+        statistic: counts [B, ...] of B pooled data sets to values [B, ...].
+        counts: of each participant, [P, ...].
+        replicates: draws B.
+        seed: of the draws; the same seed gives the same participants for every statistic, so that they are paired.
+        progress: show a bar on stderr.
+    """
+    flat = counts.reshape(len(counts), -1)
+    weights = intervals.participant_weights(len(counts), replicates, seed, progress=progress)
+    draws = [statistic((chunk @ flat).reshape(len(chunk), *counts.shape[1:])) for chunk in weights]
+    return statistic(counts.sum(axis=0)[None])[0], np.concatenate(draws)
+
+
+def clustered_interval(
+    estimate: Floats, draws: Floats, participants: int, variance: Floats | None = None
+) -> ClusteredInterval:
+    """Returns estimate ± t(P − 1) × standard deviation of the draws [B, ...].
+
+    Args:
+        estimate: [...].
+        draws: of the bootstrap, [B, ...].
+        participants: P.
+        variance: binomial variance; where it is larger it takes the place of the bootstrap's, which is too sure of
+            cells with few answers.
+    """
+    spread = draws.std(axis=0, ddof=1)
+    error = spread if variance is None else np.maximum(spread, np.sqrt(variance))
+    half = intervals.t_quantile(participants) * error
+    return ClusteredInterval(
+        estimate=np.asarray(estimate),
+        low=np.asarray(estimate - half),
+        high=np.asarray(estimate + half),
+        standard_error=np.asarray(error),
+        participants=participants,
+    )
