@@ -119,11 +119,16 @@ def _table(table: Table, numbers: Numbers) -> Row:
         "rows": cells,
         "row_heads": [column.row_head for column in table.columns],
         "words": [column.row_head or _is_words(cells, index) for index, column in enumerate(table.columns)],
-        "first": [index > 0 and cells[index - 1][0] != row[0] for index, row in enumerate(cells)]
-        if len({row[0] for row in cells}) < len(cells)
-        else [False] * len(cells),
+        "first": _group_starts([row[0] for row in cells]),
         "long": len(cells) > LONG,
     }  # fmt: skip
+
+
+def _group_starts(heads: list[str]) -> list[bool]:
+    """Marks rows that start a group under a head of their own, where each head's rows stand together."""
+    starts = [index > 0 and heads[index - 1] != head for index, head in enumerate(heads)]
+    grouped = sum(starts) + 1 == len(set(heads)) < len(heads)
+    return starts if grouped else [False] * len(heads)
 
 
 def _is_words(cells: list[list[str]], column: int) -> bool:

@@ -75,8 +75,8 @@ def thresholds(results: Row) -> Table:
         caption="Thresholds in grey levels with 95 % intervals. Width (octaves, from 5 % to 95 % of the rise) and "
         "deviance belong to the psychometric function of ε₅₀, the exponent b to the power law of d′.",
         columns=(
-            Column(head="source model", show=lambda row: row["source_model"], row_head=True),
-            Column(head="threshold", show=lambda row: THRESHOLDS[row["threshold"]]),
+            Column(head="threshold", show=lambda row: THRESHOLDS[row["threshold"]], row_head=True),
+            Column(head="source model", show=lambda row: row["source_model"]),
             Column(head="people", show=lambda row: thousands(row["n_participants"])),
             Column(head="answers", show=lambda row: thousands(row["n_trials"])),
             Column(head="ε", show=lambda row: row["message"] or bracket(_triple(row, "eps"), grey)),
