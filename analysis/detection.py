@@ -42,10 +42,16 @@ def _shared(observers: Row) -> list[Block]:
     return [Paragraph(text=text + ".", kind="result")]
 
 
-def recovery(results: Row) -> Section | None:
-    """Returns whether the law that robots obey was recovered; ``None`` where no law was given."""
-    if "recovery" not in results:
+def recovery(results: Row, *, given: bool) -> Section | None:
+    """Returns whether the law that robots obey was recovered; ``None`` where no law was ``given``."""
+    title = "Was the robots’ law recovered?"
+    if not given:
         return None
+    if "recovery" not in results:
+        text = (
+            f"Not estimable: the law is compared with yes-no answers alone, and the task was {results['data']['task']}."
+        )
+        return Section(name="recovery", title=title, results={}, blocks=(Paragraph(text=text, kind="refusal"),))
     blocks: list[Block] = [
         Paragraph(
             text="The true values follow from the law that the robots obey. “True” is what the same estimator says of "
@@ -55,7 +61,7 @@ def recovery(results: Row) -> Section | None:
         *_verdict(results["recovery"]),
         tables.recovery(results),
     ]
-    return Section(name="recovery", title="Was the robots’ law recovered?", results={}, blocks=tuple(blocks))
+    return Section(name="recovery", title=title, results={}, blocks=tuple(blocks))
 
 
 def _verdict(joint: Row) -> list[Block]:

@@ -8,7 +8,7 @@ intervals cover was measured: benchmarks/results/coverage.json.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,10 @@ from analysis.intervals import Interval
 from analysis.likelihood import Floats, deviance
 from analysis.psychometric import PsychometricFit, PsychometricModel
 from analysis.signal_detection import PowerLawFit
-from analysis.trials import Cells
+from analysis.trials import Cells, Task
 
 PSYCHOMETRIC = PsychometricModel(family="gumbel", width_prior=(3.0, 1.0))
+CHANCE = replace(PSYCHOMETRIC, guess=0.5)  # one of two pictures
 MIN_PARTICIPANTS = 3
 MONOTONE_ALPHA = 0.001
 CURVE_POINTS = 61
@@ -31,6 +32,7 @@ REASONS = {
     "too_few_participants": f"fewer than {MIN_PARTICIPANTS} participants answered, so nothing can be said about people",
     "no_noise_trials": "no unperturbed picture was shown, so willingness to say yes cannot be told from seeing",
     "no_signal_trials": "perturbed pictures were shown at fewer than two values of ε",
+    "other_task": "the power law of d′ is fitted to yes-no answers alone",
     "one_answer": "every answer was the same",
     "not_monotone": "the detection rate falls with ε by more than chance allows, so no threshold describes it",
     "above_range": "above the tested range: not reached at the largest ε",
@@ -82,12 +84,22 @@ class StudyEstimates:
     eps_dprime1: tuple[Threshold, ...]
     shared: dict[str, Interval]
     bands: tuple[Bands, ...]
+    task: Task
+
+    def knows_sensitivity(self, cells: Cells) -> bool:
+        """Whether d′ and criterion can be told from these answers: yes-no, with unperturbed pictures among them."""
+        return self.task == "yes-no" and cells.trials[:, 0].sum() > 0
 
 
-def point_estimates(cells: Cells, yes: Floats, trials: Floats) -> PointEstimates:
+def model_of(task: Task) -> PsychometricModel:
+    """Returns the psychometric function that a task calls for: where chance is known, it is not estimated."""
+    return CHANCE if task == "2afc" else PSYCHOMETRIC
+
+
+def point_estimates(cells: Cells, yes: Floats, trials: Floats, task: Task = "yes-no") -> PointEstimates:
     """Returns the estimates from B sets of pooled counts ``yes`` and ``trials``, [B, L]."""
     sdt = signal_detection.sensitivity(yes[:, 1:], trials[:, 1:], yes[:, :1], trials[:, :1])
-    curves = tuple(_psychometric(cells, index, yes, trials) for index in range(len(cells.models)))
+    curves = tuple(_psychometric(model_of(task), cells, index, yes, trials) for index in range(len(cells.models)))
     return PointEstimates(
         power_law=signal_detection.fit_power_law(cells.eps, cells.model, yes, trials),
         psychometric=curves,
@@ -103,15 +115,27 @@ def levels_of(cells: Cells, columns: NDArray[np.int64]) -> Floats:
     return np.where(eps > 0, np.log2(np.where(eps > 0, eps, 1.0)), -np.inf)
 
 
-def _psychometric(cells: Cells, index: int, yes: Floats, trials: Floats) -> PsychometricFit | None:
+def _psychometric(
+    model: PsychometricModel, cells: Cells, index: int, yes: Floats, trials: Floats
+) -> PsychometricFit | None:
     columns = cells.columns(index)
     levels = levels_of(cells, columns)
     if len(levels) < 3:
         return None
-    return psychometric.fit_psychometric(PSYCHOMETRIC, levels, yes[:, columns], trials[:, columns])
+    return psychometric.fit_psychometric(model, levels, yes[:, columns], trials[:, columns])
 
 
-def estimate(cells: Cells, *, replicates: int, seed: int, progress: bool = True) -> StudyEstimates:
+def counted(cells: Cells, task: Task) -> Cells:
+    """Returns the counts that speak of a task: in 2afc two references have no right answer and are left out."""
+    if task != "2afc":
+        return cells
+    signal = cells.model >= 0
+    return replace(cells, yes=cells.yes * signal, trials=cells.trials * signal)
+
+
+def estimate(
+    cells: Cells, *, replicates: int, seed: int, progress: bool = True, task: Task = "yes-no"
+) -> StudyEstimates:
     """Returns every estimate of a study with its 95 % interval.
 
     Args:
@@ -119,11 +143,13 @@ def estimate(cells: Cells, *, replicates: int, seed: int, progress: bool = True)
         replicates: bootstrap draws of participants.
         seed: of those draws.
         progress: show a bar on stderr.
+        task: what a "yes" of ``cells`` is; d′, criterion and the power law are those of yes-no answers.
     """
+    cells = counted(cells, task)
     people = len(cells.participants)
-    point = point_estimates(cells, cells.yes.sum(axis=0)[None], cells.trials.sum(axis=0)[None])
+    point = point_estimates(cells, cells.yes.sum(axis=0)[None], cells.trials.sum(axis=0)[None], task)
     draws = [
-        point_estimates(cells, weights @ cells.yes, weights @ cells.trials)
+        point_estimates(cells, weights @ cells.yes, weights @ cells.trials, task)
         for weights in intervals.participant_weights(people, replicates, seed, progress=progress)
     ]
     d_prime, criterion = _sensitivity_intervals(cells, point, draws)
@@ -134,13 +160,16 @@ def estimate(cells: Cells, *, replicates: int, seed: int, progress: bool = True)
         rate=_rates(cells),
         d_prime=d_prime,
         criterion=criterion,
-        eps50=tuple(_eps50(cells, index, point, draws) for index in models),
+        eps50=tuple(_eps50(cells, index, point, draws, task) for index in models),
         eps_dprime1=tuple(
-            _threshold(cells, index, float(point.power_law.log2_eps_dprime1[0, index]), law[:, index])
+            _threshold(cells, index, float(point.power_law.log2_eps_dprime1[0, index]), law[:, index], task)
+            if task == "yes-no"
+            else Threshold(interval=None, reason="other_task")
             for index in models
         ),
         shared=_shared(cells, point, draws),
         bands=tuple(_bands(cells, index, point, draws) for index in models),
+        task=task,
     )
 
 
@@ -169,17 +198,17 @@ def _wider(value: Floats, bootstrap_sd: Floats, variance: Floats, people: int) -
     return value, value - half, value + half
 
 
-def _eps50(cells: Cells, index: int, point: PointEstimates, draws: list[PointEstimates]) -> Threshold:
+def _eps50(cells: Cells, index: int, point: PointEstimates, draws: list[PointEstimates], task: Task) -> Threshold:
     fit = point.psychometric[index]
     replicates = [curve.threshold for draw in draws if (curve := draw.psychometric[index]) is not None]
     if fit is None:
         return Threshold(interval=None, reason="no_signal_trials")
-    return _threshold(cells, index, float(fit.threshold[0]), np.concatenate(replicates))
+    return _threshold(cells, index, float(fit.threshold[0]), np.concatenate(replicates), task)
 
 
-def _threshold(cells: Cells, index: int, log2_eps: float, replicates: Floats) -> Threshold:
+def _threshold(cells: Cells, index: int, log2_eps: float, replicates: Floats, task: Task) -> Threshold:
     levels = levels_of(cells, cells.columns(index))[1:]
-    reason = refusal(cells, index)
+    reason = refusal(cells, index, task)
     if reason is None and log2_eps > levels.max():
         reason = "above_range"
     if reason is None and log2_eps < levels.min():
@@ -202,19 +231,21 @@ def participants_of(cells: Cells, index: int) -> int:
     return int((cells.trials[:, cells.columns(index)[1:]].sum(axis=1) > 0).sum())
 
 
-def refusal(cells: Cells, index: int) -> str | None:
+def refusal(cells: Cells, index: int, task: Task = "yes-no") -> str | None:
     """Returns why the thresholds of a source model cannot be estimated from these counts, a key of ``REASONS``."""
     columns = cells.columns(index)
     yes, trials = cells.yes[:, columns].sum(axis=0), cells.trials[:, columns].sum(axis=0)
     if participants_of(cells, index) < MIN_PARTICIPANTS:
         return "too_few_participants"
-    if trials[0] == 0:
+    if trials[0] == 0 and task != "2afc":
         return "no_noise_trials"
     if len(columns) < 3:
         return "no_signal_trials"
     if yes.sum() in (0, trials.sum()):
-        return "one_answer" if yes.sum() else "above_range"
-    return None if _monotone(yes, trials) else "not_monotone"
+        same = "below_range" if task == "2afc" else "one_answer"
+        return same if yes.sum() else "above_range"
+    shown = trials > 0
+    return None if _monotone(yes[shown], trials[shown]) else "not_monotone"
 
 
 def _monotone(yes: Floats, trials: Floats) -> bool:

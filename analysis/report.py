@@ -100,7 +100,10 @@ def check_replaceable(out: Path) -> None:
 
 def write_report(out: Path, study: Study, inputs: dict[str, str]) -> None:
     """Writes all files of a report into ``out``, replacing an earlier report as a whole."""
-    estimates = estimate(study.export.cells, replicates=study.replicates, seed=study.seed, progress=study.progress)
+    estimates = estimate(
+        study.export.cells, replicates=study.replicates, seed=study.seed, progress=study.progress,
+        task=study.export.task,
+    )  # fmt: skip
     results = build_results(
         study.export, estimates, study.evaluations, study.observers, replicates=study.replicates, seed=study.seed,
         training=study.training,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import chi2
 
-from analysis.estimates import PSYCHOMETRIC, REASONS, StudyEstimates, Threshold, participants_of
+from analysis.estimates import PSYCHOMETRIC, REASONS, StudyEstimates, Threshold, counted, participants_of
 from analysis.intervals import LEVEL, Interval
 from analysis.likelihood import Floats
 from analysis.machine import machine_results
@@ -42,10 +42,8 @@ def build_results(
         ConfigError: the observers lack the law of a source model.
         RunError: an evaluation cannot be used.
     """
-    cells = export.cells
-    models = {
-        name: _model(export, study, index, evaluations, training or {}) for index, name in enumerate(cells.models)
-    }
+    cells = counted(export.cells, export.task)
+    models = {name: _model(cells, study, index, evaluations, training or {}) for index, name in enumerate(cells.models)}
     results: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "settings": _settings(replicates, seed),
@@ -56,7 +54,7 @@ def build_results(
         "source_models": models,
         "evaluations_without_human_data": sorted(set(evaluations) - {run_of(name) for name in cells.models}),
     }
-    if observers is not None:
+    if observers is not None and export.task == "yes-no":
         add_recovery(results, cells, observers)
     return results
 
@@ -74,7 +72,7 @@ def _data(export: Export) -> dict[str, Any]:
     cells = export.cells
     low, median, high = export.reaction_time_ms
     return {
-        "task": "yes-no",
+        "task": export.task,
         "participants": len(cells.participants),
         "sessions": export.sessions,
         "robots": export.robots,
@@ -107,12 +105,12 @@ def _design_checks(cells: Cells) -> dict[str, Any]:
 def _shared(cells: Cells, study: StudyEstimates) -> dict[str, Any]:
     law = study.point.power_law
     rows = int((cells.trials.sum(axis=0) > 0).sum())
-    noise = cells.trials[:, 0].sum() > 0
-    false_alarms = {**_count(cells, study, 0)} if noise else None
+    known = study.knows_sensitivity(cells)
+    false_alarms = _count(cells, study, 0) if cells.trials[:, 0].sum() > 0 else None
     return {
         "false_alarms": false_alarms,
-        "criterion": _interval(study.shared.get("criterion")),
-        "lapse_rate": float(law.lapse[0]) if noise else None,
+        "criterion": _interval(study.shared.get("criterion")) if known else None,
+        "lapse_rate": float(law.lapse[0]) if known else None,
         "goodness_of_fit": _goodness(float(law.deviance[0]), rows - law.free_parameters),
     }
 
@@ -124,9 +122,8 @@ def _count(cells: Cells, study: StudyEstimates, column: int) -> dict[str, Any]:
 
 
 def _model(
-    export: Export, study: StudyEstimates, index: int, evaluations: dict[str, Evaluation], training: dict[str, Any]
+    cells: Cells, study: StudyEstimates, index: int, evaluations: dict[str, Evaluation], training: dict[str, Any]
 ) -> dict[str, Any]:
-    cells = export.cells
     columns = cells.columns(index)[1:]
     evaluation = evaluations.get(run_of(cells.models[index]))
     return {
@@ -134,25 +131,25 @@ def _model(
         "n_trials": int(cells.trials[:, columns].sum()),
         "by_eps": [_point(cells, study, int(column)) for column in columns],
         "false_alarms": _shared(cells, study)["false_alarms"],
-        "criterion": _interval(study.shared.get("criterion")),
+        "criterion": _shared(cells, study)["criterion"],
         "threshold": {"eps_dprime1": _threshold(study.eps_dprime1[index]), "eps50": _threshold(study.eps50[index])},
         "power_law": _power_law(study, index),
         "psychometric": _psychometric(cells, study, index),
-        "curve": _curve(study, index, noise=bool(cells.trials[:, 0].sum())),
+        "curve": _curve(study, index, known=study.knows_sensitivity(cells)),
         "machine": None if evaluation is None else machine_results(evaluation, training.get(evaluation.run)),
     }
 
 
 def _point(cells: Cells, study: StudyEstimates, column: int) -> dict[str, Any]:
     count = _count(cells, study, column)
-    noise = cells.trials[:, 0].sum() > 0
+    known = study.knows_sensitivity(cells)
     return {
         "eps": float(cells.eps[column]),
         "trials": count["trials"],
         "hits": count["yes"],
         "hit_rate": _triple(study.rate, column),
-        "d_prime": _triple(study.d_prime, column - 1) if noise else None,
-        "criterion": _triple(study.criterion, column - 1) if noise else None,
+        "d_prime": _triple(study.d_prime, column - 1) if known else None,
+        "criterion": _triple(study.criterion, column - 1) if known else None,
     }
 
 
@@ -202,9 +199,9 @@ def _goodness(deviance: float, df: int) -> dict[str, Any]:
     return {"deviance": deviance, "df": df, "p_chi2": p}
 
 
-def _curve(study: StudyEstimates, index: int, *, noise: bool) -> dict[str, Any]:
+def _curve(study: StudyEstimates, index: int, *, known: bool) -> dict[str, Any]:
     band = study.bands[index]
-    triples = {"detection_rate": band.probability, "d_prime": band.d_prime if noise else None}
+    triples = {"detection_rate": band.probability, "d_prime": band.d_prime if known else None}
     curves = {
         name: None
         if triple is None

@@ -35,7 +35,7 @@ def compose(results: Row, plan: Plan, sections: Sequence[Section], manifest: Row
     """Returns the whole report: summary, checks, confirmatory analyses, exploratory ones, methods."""
     checks, analyses = list(sections[: len(CHECKS)]), list(sections[len(CHECKS) :])
     shown = [detection.section(results), *analyses]
-    if (recovered := detection.recovery(results)) is not None:
+    if (recovered := detection.recovery(results, given="observers.toml" in manifest["inputs"])) is not None:
         shown.append(recovered)
     data = results["data"]
     return Document(
