@@ -29,6 +29,7 @@ from core.picture_sets import Picture, PictureSet
 SCHEMA_VERSION = 2
 KIND = "percepsilon annotations"
 HINT = "export the annotation study again"
+INPUTS = ("pictures.jsonl", "annotations.jsonl")  # the tables from which all the rest is made
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 Outcome = Literal["regions", "none", "skipped"]
 
@@ -147,7 +148,7 @@ def write(
             maps={},
             sha256=maps_sha256({}),
             consensus=None,
-            tables={name: files.sha256_file(here / name) for name in ("pictures.jsonl", "annotations.jsonl")},
+            tables={name: files.sha256_file(here / name) for name in INPUTS},
         )
         write_record(here, record)
     return record
@@ -160,7 +161,7 @@ def write_record(directory: Path, record: SetRecord) -> None:
 
 
 def read_record(directory: Path) -> SetRecord:
-    """Returns ``annotations.json`` of a set, after checking that its tables are those that it names.
+    """Returns ``annotations.json`` of a set, after checking that pictures and annotations are those that it names.
 
     Raises:
         DataError: it is absent, of another schema, or a table is absent or changed.
@@ -173,11 +174,10 @@ def read_record(directory: Path) -> SetRecord:
         record = config.build(SetRecord, {"task_sha256": None, "consensus": None} | table, str(path))
     except ConfigError as error:
         raise DataError(f"{error}; {HINT}") from None
-    for name, sha256 in record.tables.items():
-        if not (directory / name).is_file() or files.sha256_file(directory / name) != sha256:
-            raise DataError(
-                f"{directory / name}: expected the table that annotations.json names, it is absent or changed; {HINT}"
-            )
+    for name in INPUTS:
+        path = directory / name
+        if not path.is_file() or files.sha256_file(path) != record.tables.get(name):
+            raise DataError(f"{path}: expected the table that annotations.json names, it is absent or changed; {HINT}")
     if maps_sha256(record.maps) != record.sha256:
         raise DataError(f"{path}: expected the maps listed to have the set's sha256, they do not; {HINT}")
     return record
@@ -224,6 +224,22 @@ def read_mask(directory: Path, annotation: Annotation, size: tuple[int, int]) ->
     if files.sha256_bytes(data) != annotation.mask_sha256:
         raise DataError(f"{path}: expected the mask that annotations.jsonl names, it was changed; {HINT}")
     return decode_mask(data, str(path), size)
+
+
+def verify_mask(directory: Path, annotation: Annotation, picture: Picture) -> None:
+    """Proves that the mask of an annotation is what its operations paint, and as large as its row says.
+
+    Raises:
+        DataError: it is not, or there is a mask of a picture that was skipped.
+    """
+    if annotation.outcome == "skipped":
+        if annotation.mask_sha256 is not None or mask_path(directory, annotation).exists():
+            raise DataError(f"{mask_path(directory, annotation)}: expected no mask of a skipped picture; {HINT}")
+        return
+    mask = read_mask(directory, annotation, (picture.width, picture.height))
+    drawn = mask if annotation.outcome == "regions" and not annotation.operations else _mask(annotation, None, picture)
+    if not np.array_equal(mask, drawn) or int(mask.sum()) != annotation.mask_pixels:
+        raise DataError(f"{mask_path(directory, annotation)}: expected what its operations paint; {HINT}")
 
 
 def decode_mask(data: bytes, where: str, size: tuple[int, int]) -> Mask:
