@@ -80,6 +80,25 @@ def participant_weights(participants: int, replicates: int, seed: int, *, progre
             bar.update(size)
 
 
+def crossed_weights(
+    participants: int, pictures: int, replicates: int, seed: int, *, progress: bool = True
+) -> Iterator[tuple[Floats, Floats]]:
+    """Yields how often each participant [chunk, P] and each picture [chunk, I] was drawn, independently of each other.
+
+    An answer of participant p to picture i weighs w_p · v_i (the pigeonhole bootstrap: Owen 2007, Annals of Applied
+    Statistics 1, 386–411). What belongs to single answers is counted about three times, so that these intervals are
+    conservative: they cover at least what they say, and much more where participants and pictures are alike.
+    """
+    generator = rng.numpy_generator(seed, "crossed bootstrap")
+    people, images = np.full(participants, 1 / participants), np.full(pictures, 1 / pictures)
+    with tqdm(total=replicates, desc="crossed bootstrap", unit="draw", leave=False, disable=not progress) as bar:
+        for start in range(0, replicates, CHUNK):
+            size = min(CHUNK, replicates - start)
+            drawn = generator.multinomial(participants, people, size=size).astype(float)
+            yield drawn, generator.multinomial(pictures, images, size=size).astype(float)
+            bar.update(size)
+
+
 def t_interval(estimate: Floats, replicates: Floats, participants: int) -> tuple[Floats, Floats]:
     """Returns estimate ± t(P − 1) × the standard deviation of the bootstrap replicates [B, ...]."""
     half = t_quantile(participants) * replicates.std(axis=0, ddof=1)

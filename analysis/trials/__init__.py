@@ -73,6 +73,7 @@ def _reduced(directory: Path, trials: pd.DataFrame, people: pd.DataFrame, shown:
         trials=trials,
         kept=kept,
         people=people,
+        selected_on=shown.selected_on,
         pictures=len(answers.pictures),
         stimuli=len(answers.stimuli),
         sessions=len(sessions),

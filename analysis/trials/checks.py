@@ -18,9 +18,13 @@ Truth = NDArray[np.bool_]
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """What the manifests say of the stimuli that were shown, by ``stimulus_id``; ``files`` are those that were read."""
+    """What the manifests say of the stimuli that were shown, by ``stimulus_id``; ``files`` are those that were read.
+
+    ``selected_on``: by what the sets kept their pictures (``core.manifest.SetRecord``), sorted.
+    """
 
     files: tuple[str, ...]
+    selected_on: tuple[str, ...]
     stimuli: dict[str, Stimulus]
 
 
@@ -125,6 +129,7 @@ def check_stimuli(directory: Path, trials: pd.DataFrame) -> Shown:
         raise ExportError(f"{directory}: expected stimuli/<set>/set.json and manifest.jsonl, found none; {AGAIN}")
     wanted = set(trials["stimulus_id"].cat.categories)
     stimuli: dict[str, Stimulus] = {}
+    selected = {read_record(path).selected_on for path in sets}
     for path in sets:
         stimuli.update(_rows_of(path, wanted))
     keys = trials[["stimulus_id", "run", "eps_asked"]].drop_duplicates()
@@ -136,11 +141,10 @@ def check_stimuli(directory: Path, trials: pd.DataFrame) -> Shown:
                 f"manifest with that run and ε; {AGAIN}"
             )
     files = tuple(f"stimuli/{path.name}/{name}" for path in sets for name in ("set.json", "manifest.jsonl"))
-    return Shown(files=files, stimuli=stimuli)
+    return Shown(files=files, selected_on=tuple(sorted(selected)), stimuli=stimuli)
 
 
 def _rows_of(directory: Path, wanted: set[str]) -> dict[str, Stimulus]:
-    read_record(directory)
     found: dict[str, Stimulus] = {}
     for stimulus in rows(directory):
         if stimulus.stimulus_id in found:

@@ -92,6 +92,7 @@ class Export:
             where it has none.
         trials: every row of the table, compact (text as categories); ``kept``: which of them are left in.
         people: rows of the table of participants, without those who withdrew.
+        selected_on: by what the stimulus sets kept their pictures: ``none``, ``fooled``, ``minimal``.
         robots: sessions whose client said that it is a robot, among those left in.
         reaction_time_ms: quartiles of the reaction time of the trials left in; ``None`` where none is known.
         largest_eps_difference: largest |measured ε − asked ε| in grey levels.
@@ -108,6 +109,7 @@ class Export:
     trials: pd.DataFrame
     kept: NDArray[np.bool_]
     people: pd.DataFrame
+    selected_on: tuple[str, ...]
     pictures: int
     stimuli: int
     sessions: int
