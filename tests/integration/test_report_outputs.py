@@ -1,0 +1,196 @@
+"""What a report consists of besides the page: PDF, LaTeX, methods; and what it says of data that hold little."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from analysis import report
+from analysis.trials import TRIALS_FILE
+from tests.simulated_export import write_evaluation, write_export
+
+ROOT = Path(__file__).resolve().parents[2]
+QUICK = ["--bootstrap", "100", "--no-progress"]
+PLAN = """title = "Two questions"
+confirmatory = ["contrast:sip-at/standard", "undetected:never-shown"]
+"""
+
+
+def written(export: Path, out: Path, *options: str) -> Path:
+    assert report.main([str(export), *QUICK, *options, "--out", str(out)]) == 0
+    return out
+
+
+def results_of(out: Path) -> dict:
+    return json.loads((out / "results.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("planned")
+    (folder / "plan.toml").write_text(PLAN)
+    runs = [write_evaluation(folder / run, run, half=half) for run, half in (("standard", 2.0), ("sip-at", 7.0))]
+    export = write_export(folder / "export", participants=24, seed=5)
+    options = ["--evaluations", *map(str, runs), "--plan", str(folder / "plan.toml")]
+    return written(export, folder / "out", *options)
+
+
+def test_the_pdf_is_tagged_titled_and_accessible_by_its_own_word(planned):
+    pdf = (planned / "report.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF-1.7")
+    assert pdf.rstrip().endswith(b"%%EOF")
+    for mark in (b"/StructTreeRoot", b"/MarkInfo", b"/Marked true", b"<pdfuaid:part>1<", b"/Lang(en)", b"/Outlines"):
+        assert mark in pdf.replace(b"/Lang (en)", b"/Lang(en)"), mark
+    assert b"What people see, what machines lose" in pdf
+
+
+def test_latex_tables_are_whole_and_every_row_has_as_many_cells_as_the_head(planned):
+    names = {path.stem for path in (planned / "tables").glob("*.csv")}
+    assert {path.stem for path in (planned / "tables").glob("*.tex")} == names
+    for path in (planned / "tables").glob("*.tex"):
+        text = path.read_text()
+        parse_latex(text, path.name)
+        assert re.search(r"[^\x00-\x7f]", re.sub(r"[äöüéß°µ]", "", text)) is None, path.name
+
+
+def parse_latex(text: str, name: str) -> None:
+    """A small reading of LaTeX: balanced braces and environments, one alignment, equal cells, nothing unescaped."""
+    bare = text.replace(r"\{", "").replace(r"\}", "")
+    assert bare.count("{") == bare.count("}"), name
+    opened = []
+    for kind, environment in re.findall(r"\\(begin|end)\{(\w+)\}", text):
+        opened.append(environment) if kind == "begin" else None
+        assert kind == "begin" or opened.pop() == environment, name
+    assert opened == [], name
+    (alignment,) = re.findall(r"\\begin\{(?:tabular|longtable)\}\{([lr]+)\}", text)
+    lines = [line for line in text.splitlines() if line.endswith(r" \\")]
+    assert len(lines) >= 2, name
+    for line in lines:
+        assert len(re.findall(r"(?<!\\)&", line)) + 1 == len(alignment), f"{name}: {line}"
+        assert not re.search(r"(?<!\\)[#%_]", re.sub(r"\$[^$]*\$", "", line)), f"{name}: {line}"
+
+
+def test_methods_say_what_was_really_done(planned):
+    text = (planned / "methods.txt").read_text()
+    data, manifest = results_of(planned)["data"], json.loads((planned / "manifest.json").read_text())
+    assert f"{data['participants']} participants in {data['sessions']} sessions" in text
+    assert "practice trials (50 answers, 0 participants)" in text
+    assert manifest["plan_sha256"] in text
+    assert f"seed {manifest['seed']}" in text
+    assert "100 bootstrap draws" in text
+    assert f"numpy {manifest['versions']['numpy']}" in text
+    page = (planned / "index.html").read_text()
+    for paragraph in text.strip().split("\n\n"):
+        assert paragraph[:60].replace("&", "&amp;") in page
+
+
+def test_the_plan_splits_confirmatory_from_exploratory(planned):
+    page = (planned / "index.html").read_text()
+    manifest = json.loads((planned / "manifest.json").read_text())
+    assert manifest["plan_sha256"] == manifest["inputs"]["plan.toml"]
+    confirmatory, exploratory = (
+        page.index("<h2>Confirmatory analyses</h2>"),
+        page.index("<h2>Exploratory analyses</h2>"),
+    )
+    assert page.index('id="summary"') < confirmatory < page.index('id="confirmatory"') < exploratory
+    assert exploratory < page.index('id="detection"')
+    assert manifest["plan_sha256"] in page[confirmatory:exploratory]
+    assert "undetected:never-shown — not estimable" in page[confirmatory:exploratory]
+
+
+def test_without_typst_the_page_is_complete_and_one_line_says_what_is_missing(tmp_path):
+    export = write_export(tmp_path / "export", participants=6)
+    (tmp_path / "blocked").mkdir()
+    (tmp_path / "blocked" / "typst.py").write_text("raise ImportError('typst is blocked')\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "analysis.report", str(export), *QUICK, "--out", str(tmp_path / "out")],
+        cwd=ROOT, env={"PYTHONPATH": str(tmp_path / "blocked"), "OMP_NUM_THREADS": "1"}, capture_output=True,
+        text=True, timeout=120, check=False,
+    )  # fmt: skip
+    line = "report.pdf: not written, since typst cannot be imported; the page is complete (pip install typst)"
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.strip() == line
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["missing"] == [line]
+    assert "report.pdf" not in manifest["outputs"]
+    assert not (tmp_path / "out" / "report.pdf").exists()
+    assert "</html>" in (tmp_path / "out" / "index.html").read_text()
+
+
+def rewrite(export: Path, change) -> Path:
+    path = export / TRIALS_FILE
+    with path.open() as file:
+        rows = [change(row) for row in csv.DictReader(file)]
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(row for row in rows if row)
+    return export
+
+
+def answering(response: str):
+    def change(row):
+        return row | {"response": response, "correct": str((response == "yes") == bool(row["run"])).lower()}
+
+    return change
+
+
+def as_2afc(row):
+    """A yes becomes the side of the perturbed picture; two references have no right answer."""
+    side = "left" if int(row["trial_index"]) % 2 else "right"
+    other = "right" if side == "left" else "left"
+    correct = row["response"] == "yes"
+    return row | {
+        "task": "2afc", "target_side": side, "response": side if correct else other,
+        "correct": str(correct).lower() if row["run"] else "",
+    }  # fmt: skip
+
+
+def as_same_different(row):
+    return row | {"task": "same-different", "response": "different" if row["response"] == "yes" else "same"}
+
+
+LITTLE = {
+    "one participant": (lambda folder: write_export(folder, participants=1), "fewer than 3 participants"),
+    "one level": (lambda folder: write_export(folder, participants=8, eps=(8,)), "fewer than two values of ε"),
+    "all yes": (lambda folder: rewrite(write_export(folder, participants=8), answering("yes")), "every answer was the"),
+    "all no": (lambda folder: rewrite(write_export(folder, participants=8), answering("no")), "above the tested range"),
+    "no ε = 0": (lambda folder: write_export(folder, participants=8, noise=0), "no unperturbed picture was shown"),
+    "2afc": (lambda folder: rewrite(write_export(folder, participants=24), as_2afc), "yes-no answers alone"),
+    "same-different": (
+        lambda folder: rewrite(write_export(folder, participants=24), as_same_different),
+        "yes-no answers alone",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LITTLE)
+def test_a_report_comes_out_of_little_and_says_what_cannot_be_said(tmp_path, case):
+    make, words = LITTLE[case]
+    out = written(make(tmp_path / "export"), tmp_path / "out")
+    results, page = results_of(out), (out / "index.html").read_text()
+    assert (out / "report.pdf").stat().st_size > 10_000
+    assert "NaN" not in page
+    assert not re.search(r"\bnan\b|\binf\b", page)
+    refused = [model["threshold"]["eps_dprime1"] for model in results["source_models"].values()]
+    assert all(threshold["estimate"] is None for threshold in refused)
+    assert words in page
+
+
+@pytest.mark.parametrize("case", ["2afc", "same-different"])
+def test_other_tasks_have_a_threshold_of_their_own_and_no_d_prime_of_yes_no(tmp_path, case):
+    make, _ = LITTLE[case]
+    results = results_of(written(make(tmp_path / "export"), tmp_path / "out"))
+    assert results["data"]["task"] == case
+    for model in results["source_models"].values():
+        assert model["threshold"]["eps_dprime1"]["not_estimable"]["reason"] == "other_task"
+        assert all(point["d_prime"] is None and point["criterion"] is None for point in model["by_eps"])
+        if model["psychometric"] is not None:
+            assert (model["psychometric"]["guess_rate"] == 0.5) is (case == "2afc")
+    assert (results["observers"]["false_alarms"] is None) is (case == "2afc")
