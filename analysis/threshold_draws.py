@@ -1,0 +1,137 @@
+"""Thresholds of all source models over the same draws of participants, so that what compares them stays paired.
+
+``eps_dprime1`` is log2 ε at d′ = 1 by the power law (yes-no), ``eps50`` log2 ε in the middle of the psychometric
+function (yes-no and same-different: guess rate estimated; 2afc: one half), by the report's default estimators.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis import estimates, intervals, psychometric, signal_detection
+from analysis.likelihood import Floats
+from analysis.trials import Cells
+
+Quantity = Literal["eps_dprime1", "eps50"]
+QUANTITIES: dict[str, tuple[Quantity, ...]] = {
+    "yes-no": ("eps_dprime1", "eps50"), "2afc": ("eps50",), "same-different": ("eps50",),
+}  # fmt: skip
+WORDS: dict[Quantity, str] = {"eps_dprime1": "ε at d′ = 1", "eps50": "ε₅₀"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThresholdDraws:
+    """One quantity of M source models.
+
+    Attributes:
+        point: log2 ε, [M].
+        draws: log2 ε of B draws of participants, [B, M].
+        reasons: a key of ``estimates.REASONS`` where there is no threshold, else ``None``.
+        saw: whether each participant saw perturbations of each source model, [P, M].
+    """
+
+    quantity: Quantity
+    models: tuple[str, ...]
+    point: Floats
+    draws: Floats
+    reasons: tuple[str | None, ...]
+    saw: NDArray[np.bool_]
+
+
+def threshold_draws(
+    cells: Cells, task: str, *, replicates: int, seed: int, progress: bool = False
+) -> tuple[ThresholdDraws, ...]:
+    """Returns the quantities that a task allows, the one that compares source models best first.
+
+    Args:
+        cells: counts of participants.
+        task: yes-no, 2afc or same-different.
+        replicates: draws of participants.
+        seed: of the draws, which are those of ``estimates.estimate`` with the same seed.
+        progress: show a bar on stderr.
+    """
+    if not cells.models:
+        return ()
+    people = len(cells.participants)
+    chunks = intervals.participant_weights(people, replicates, seed, progress=progress)
+    drawn = [_thresholds(cells, task, weights @ cells.yes, weights @ cells.trials) for weights in chunks]
+    point = _thresholds(cells, task, cells.yes.sum(axis=0)[None], cells.trials.sum(axis=0)[None])
+    return tuple(
+        ThresholdDraws(
+            quantity=quantity,
+            models=cells.models,
+            point=point[quantity][0],
+            draws=np.concatenate([draw[quantity] for draw in drawn]),
+            reasons=tuple(reason(cells, index, task, float(log2)) for index, log2 in enumerate(point[quantity][0])),
+            saw=saw(cells),
+        )
+        for quantity in QUANTITIES[task]
+    )
+
+
+def saw(cells: Cells) -> NDArray[np.bool_]:
+    """Returns whether each participant saw perturbations of each source model, [P, M]."""
+    return np.stack(
+        [cells.trials[:, cells.columns(index)[1:]].sum(axis=1) > 0 for index in range(len(cells.models))], axis=1
+    )
+
+
+def signal_levels(cells: Cells, index: int) -> Floats:
+    """Returns log2 ε of the cells of a source model, those with ε > 0."""
+    return np.log2(cells.eps[cells.model == index])
+
+
+def reason(cells: Cells, index: int, task: str, log2_eps: float) -> str | None:
+    """Returns why a source model has no threshold, a key of ``estimates.REASONS``; ``None`` where it has one."""
+    found = _refusal_2afc(cells, index) if task == "2afc" else estimates.refusal(cells, index)
+    if found is not None:
+        return found
+    levels = signal_levels(cells, index)
+    if not np.isfinite(log2_eps):
+        return "no_signal_trials"
+    if log2_eps > levels.max():
+        return "above_range"
+    return "below_range" if log2_eps < levels.min() else None
+
+
+def _refusal_2afc(cells: Cells, index: int) -> str | None:
+    """The same questions as ``estimates.refusal``, of right answers; chance stands in for the trials without signal."""
+    own = cells.model == index
+    yes, trials = cells.yes[:, own], cells.trials[:, own]
+    if yes.sum() == trials.sum() > 0:
+        return "below_range"
+    chance = np.array([1.0, 2.0]) * max(trials.sum(), 2.0)  # sure enough of one half to count as known
+    with_chance = replace(
+        cells, eps=np.concatenate([[0.0], cells.eps[own]]), model=np.array([-1, *cells.model[own]]),
+        yes=np.column_stack([np.full(len(yes), chance[0]), yes]),
+        trials=np.column_stack([np.full(len(yes), chance[1]), trials]),
+    )  # fmt: skip
+    return estimates.refusal(with_chance, index)
+
+
+def _thresholds(cells: Cells, task: str, yes: Floats, trials: Floats) -> dict[Quantity, Floats]:
+    found: dict[Quantity, Floats] = {}
+    if "eps_dprime1" in QUANTITIES[task]:
+        law = signal_detection.fit_power_law(cells.eps, cells.model, yes, trials)
+        found["eps_dprime1"] = law.log2_eps_dprime1
+    middles = [eps50(cells, index, task, yes, trials) for index in range(len(cells.models))]
+    found["eps50"] = np.stack(middles, axis=1)
+    return found
+
+
+def eps50(cells: Cells, index: int, task: str, yes: Floats, trials: Floats) -> Floats:
+    """Returns log2 ε₅₀ of a source model for B data sets with counts [B, L]; NaN with fewer than two levels."""
+    levels = signal_levels(cells, index)
+    if len(np.unique(levels)) < 2:
+        return np.full(len(yes), np.nan)
+    model = estimates.PSYCHOMETRIC
+    columns = np.flatnonzero(cells.model == index)
+    if task == "2afc":
+        model = replace(model, guess=0.5)
+    else:
+        columns, levels = cells.columns(index), np.concatenate([[-np.inf], levels])
+    return psychometric.fit_psychometric(model, levels, yes[:, columns], trials[:, columns]).threshold
