@@ -17,7 +17,7 @@ from torch import Tensor
 from core import files, runs
 from core.datasets.split import Split
 from core.errors import ConfigError, DataError
-from core.salience.annotations import Annotations, read_annotations
+from core.salience.annotations import Annotations, read_annotations, set_sha256
 from core.salience.boxes import Boxes, filled, read_boxes
 from core.salience.cam import EigenCam, GradCam, LayerCam, eigen_cam, grad_cam, layer_cam
 from core.salience.drawn import CentreGaussian, RandomArea, centre_gaussian, random_area
@@ -161,6 +161,8 @@ def _of_files(source: OfFiles, split: Split, originals: Mapping[str, Size], inpu
     height, width = split.pixels.shape[2:]
     names, digest, read = _opened(source, split.ids, (width, height), originals)
     sizes = [(name, *originals[name]) for name in split.ids if name in originals]
+    if isinstance(source, Annotations):
+        inputs = inputs | {"annotation_set": set_sha256(source.path)}
     return Making(
         inputs=inputs | {"files_sha256": digest, "originals_sha256": files.sha256_bytes(repr(sizes).encode())},
         annotated=torch.tensor([name in names for name in split.ids]),
