@@ -7,7 +7,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from analysis import detection, methods, reaction_times, summary
+from analysis import detection, joint, methods, reaction_times, summary
 from analysis.blocks import Paragraph, Section
 from analysis.document import Document, Part
 from analysis.plan import Plan
@@ -16,7 +16,7 @@ from analysis.wording import plural, thousands
 
 Row = dict[str, Any]
 CHECKS: tuple[Callable[[Study], Section], ...] = ()  # what is looked at before any result
-ANALYSES: tuple[Callable[[Study], Section], ...] = (reaction_times.section,)
+ANALYSES: tuple[Callable[[Study], Section], ...] = (joint.section, reaction_times.section)
 KEYS = {"exclusions": "exclusion_rules"}  # under which a section's results stand, where not under its own name
 
 
@@ -42,7 +42,7 @@ def compose(results: Row, plan: Plan, sections: Sequence[Section], manifest: Row
         title="What people see, what machines lose",
         lead=_lead(data),
         parts=(
-            Part(heading="", introduction=(), sections=(summary.section(results, sections), *checks)),
+            Part(heading="", introduction=(), sections=(summary.section(results, plan, sections), *checks)),
             *_confirmatory(plan, sections),
             Part(heading=_heading(plan), introduction=_introduction(plan), sections=tuple(shown)),
             Part(

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from analysis.blocks import Block, Column, Paragraph, Section, Table
-from analysis.wording import bracket, grey, percent, plural, thousands
+from analysis.plan import Plan
+from analysis.wording import bracket, grey, level, percent, plain_percent, plural, thousands
 
 Row = dict[str, Any]
+MOST_FINDINGS = 10
 COMMON_EPS = 8.0  # where machines are compared if it was evaluated: the field's usual budget
 QUESTIONS = {
     "yes-no": "Participants looked at pictures, one at a time, and said of each whether it had been perturbed.",
@@ -17,17 +19,22 @@ QUESTIONS = {
 }
 
 
-def section(results: Row, sections: Sequence[Section]) -> Section:
+def section(results: Row, plan: Plan, sections: Sequence[Section]) -> Section:
     """Returns the summary of a report, given its numbers and its other sections."""
-    undetected = _results(sections, "joint").get("source_models", {})
-    blocks: list[Block] = [*_robots(results["data"]), _question(results)]
-    blocks.append(headline(results, undetected))
-    blocks += [Paragraph(text=finding.text, kind="result") for each in sections for finding in each.findings]
+    blocks: list[Block] = [*_robots(results["data"]), _question(results), headline(results)]
+    blocks += [Paragraph(text=text, kind="result") for text in _chosen(plan, sections)]
     return Section(name="summary", title="In short", results={}, blocks=tuple(blocks))
 
 
-def _results(sections: Sequence[Section], name: str) -> Row:
-    return next((each.results for each in sections if each.name == name), {})
+def _chosen(plan: Plan, sections: Sequence[Section]) -> list[str]:
+    """The planned findings; without a plan those that compare thresholds of source models, and not too many."""
+    found = [finding for section in sections for finding in section.findings]
+    wanted = [
+        finding.text
+        for finding in found
+        if plan.is_confirmatory(finding.analysis) or (plan.sha256 is None and finding.analysis.startswith("contrast:"))
+    ]
+    return list(dict.fromkeys(wanted))[:MOST_FINDINGS]
 
 
 def _robots(data: Row) -> list[Block]:
@@ -55,8 +62,9 @@ def _question(results: Row) -> Paragraph:
     return Paragraph(text=text)
 
 
-def headline(results: Row, undetected: Row) -> Table:
+def headline(results: Row) -> Table:
     """Returns the table of the headline numbers, a row a source model."""
+    undetected = {row["model"]: row for row in results.get("joint", {}).get("undetected", []) if "maximum" in row}
     at = compared_eps(results)
     kind = "eps_dprime1" if results["data"]["task"] == "yes-no" else "eps50"
     label = "visible from ε (d′ = 1)" if kind == "eps_dprime1" else "visible from ε (ε₅₀)"
@@ -67,9 +75,12 @@ def headline(results: Row, undetected: Row) -> Table:
     if at is not None:
         columns.append(Column(head="clean accuracy", show=lambda row: percent(row["clean_accuracy"])))
         columns.append(Column(head=f"accuracy at ε = {at:g}", show=lambda row: percent(row["robust_accuracy"])))
-    if any(undetected.values()):
-        columns.append(Column(head="undetected attacks at most, U(ε)", show=lambda row: row["undetected"] or "–"))
-    rows = [_headline(name, model, kind, at) for name, model in results["source_models"].items()]
+    if undetected:
+        columns.append(Column(head="largest undetected attack rate U(ε)", show=_undetected))
+    rows = [
+        _headline(name, model, kind, at) | {"undetected": _largest(undetected.get(name))}
+        for name, model in results["source_models"].items()
+    ]
     caption = "The headline numbers with 95 % intervals; each is explained in its section."
     return Table(name="summary", caption=caption, columns=tuple(columns), rows=rows)
 
@@ -81,8 +92,17 @@ def _headline(name: str, model: Row, kind: str, at: float | None) -> Row:
         "source_model": name, "threshold": {key: threshold[key] for key in ("estimate", "low", "high")},
         "message": (threshold["not_estimable"] or {}).get("message", ""), "compared_eps": at,
         "clean_accuracy": clean and clean["accuracy"], "robust_accuracy": robust and robust["accuracy"],
-        "undetected": None,
     }  # fmt: skip
+
+
+def _largest(found: Row | None) -> Row | None:
+    return found and {"maximum": found["maximum"], "maximum_at": found["maximum_at"]}
+
+
+def _undetected(row: Row) -> str:
+    if (found := row["undetected"]) is None:
+        return "–"
+    return f"{bracket(found['maximum'], plain_percent)} % at ε = {level(found['maximum_at'])}"
 
 
 def compared_eps(results: Row) -> float | None:
