@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import re
 import tomllib
 import types
@@ -56,7 +57,7 @@ def build(settings: type[Settings], table: Mapping[str, Any], where: str) -> Set
     assert dataclasses.is_dataclass(settings)
     fields = {field.name: field for field in dataclasses.fields(settings)}
     _refuse_unknown(table, fields, where)
-    hints = typing.get_type_hints(settings)
+    hints = _hints(settings)
     values = {key: _convert(hints[key], value, f"{where}: {key}") for key, value in table.items()}
     missing = [name for name, field in fields.items() if name not in values and _required(field)]
     if missing:
@@ -65,6 +66,11 @@ def build(settings: type[Settings], table: Mapping[str, Any], where: str) -> Set
         return settings(**values)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
+
+
+@functools.cache  # tables of many rows are built of one class
+def _hints(settings: type) -> dict[str, Any]:
+    return typing.get_type_hints(settings)
 
 
 def dumps(settings: Any) -> str:
