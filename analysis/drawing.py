@@ -71,7 +71,7 @@ def epsilon_axis(axes: Axes, eps: Sequence[float], *, short: bool = False) -> fl
         eps: every ε that is shown, in grey levels; at least one above 0.
         short: for a narrow panel, where the label has to be short.
     """
-    levels = sorted(value for value in eps if value > 0)
+    levels = sorted({float(value) for value in eps if value > 0})
     smallest = min(levels)
     ticks = [0.0, *levels]
     axes.set_xticks([position(value, smallest) for value in ticks], _apart([f"{value:g}" for value in ticks], short))
