@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from analysis.intervals import wilson
+from core import config, files
 from core.errors import RunError
 from core.runs import OUTCOME_COLUMNS, Accuracy, Evaluation, read_evaluation, read_run
 
@@ -79,15 +81,28 @@ def _outcomes(file: Path) -> pd.DataFrame:
 
 
 def read_training(paths: list[Path]) -> dict[str, dict[str, Any]]:
-    """Returns what is known of each run's training, by its name: data, pictures, epochs, seed."""
-    records = [read_run(file.parent) for file in map(record_file, paths) if file is not None]
+    """Returns what is known of each run's training, by its name: data, pictures, epochs, seed, recipe.
+
+    ``recipe_sha256`` is of the resolved settings without the seed: runs that share it differ in nothing else.
+    """
+    directories = [file.parent for file in map(record_file, paths) if file is not None]
+    records = {directory: read_run(directory) for directory in directories}
     return {
         record.run: {
             "dataset": record.dataset, "classes": len(record.classes), "height": record.height, "width": record.width,
             "train_pictures": record.train_pictures, "epochs": record.epochs, "seed": record.seed,
+            "recipe_sha256": _recipe(directory),
         }
-        for record in records
+        for directory, record in records.items()
     }  # fmt: skip
+
+
+def _recipe(run: Path) -> str | None:
+    path = run / "config.toml"
+    if not path.is_file():
+        return None
+    settings = {key: value for key, value in config.read_toml(path).items() if key != "seed"}
+    return files.sha256_bytes(json.dumps(settings, sort_keys=True).encode())
 
 
 def comparable(row: Accuracy, run: str) -> bool:
