@@ -1,0 +1,88 @@
+"""Two stages: a threshold for every participant, then the distribution of thresholds over participants.
+
+First stage: the report's default estimators, for each participant by itself (criterion and lapse rate of the power law
+are shared by the source models within a participant). A threshold beyond the tested range is not a number: it enters
+the second stage as "above the largest ε" or "below the smallest ε". Nobody is dropped without being counted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis import signal_detection
+from analysis.likelihood import Floats
+from analysis.population.censored_normal import NormalFit, fit_normal
+from analysis.threshold_draws import QUANTITIES, Quantity, eps50, signal_levels
+from analysis.trials import Cells
+
+FEWEST_TRIALS, FEWEST_LEVELS = 20, 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParticipantThresholds:
+    """Bounds on each participant's log2 ε, [P, M]; equal where it is known, −∞ and ∞ where nothing is.
+
+    ``answered`` says who gave enough answers to a source model to be fitted; for the others the bounds are NaN.
+    """
+
+    quantity: Quantity
+    models: tuple[str, ...]
+    participants: tuple[str, ...]
+    low: Floats
+    high: Floats
+    answered: np.ndarray
+
+    def of(self, model: str) -> NormalFit | None:
+        """Returns the distribution over those who answered enough; ``None`` where it is not estimable."""
+        column = self.models.index(model)
+        own = self.answered[:, column]
+        return fit_normal(self.low[own, column], self.high[own, column])
+
+    def difference(self, first: str, second: str) -> NormalFit | None:
+        """Returns the distribution of paired differences in octaves; its ``effect_size`` is d_z."""
+        a, b = self.models.index(first), self.models.index(second)
+        own = self.answered[:, a] & self.answered[:, b]
+        return fit_normal(self.low[own, a] - self.high[own, b], self.high[own, a] - self.low[own, b])
+
+
+def participant_thresholds(cells: Cells, task: str) -> ParticipantThresholds:
+    """Returns the first stage for the quantity that compares source models best in this task."""
+    quantity = QUANTITIES[task][0]
+    estimate = _estimates(cells, task, quantity)
+    low, high, answered = np.full_like(estimate, np.nan), np.full_like(estimate, np.nan), estimate > np.inf
+    for index in range(len(cells.models)):
+        answered[:, index] = _answered(cells, index)
+        low[:, index], high[:, index] = _bounds(cells, index, task, estimate[:, index])
+    low[~answered], high[~answered] = np.nan, np.nan
+    return ParticipantThresholds(
+        quantity=quantity, models=cells.models, participants=cells.participants, low=low, high=high, answered=answered
+    )
+
+
+def _estimates(cells: Cells, task: str, quantity: Quantity) -> Floats:
+    if quantity == "eps_dprime1":
+        return signal_detection.fit_power_law(cells.eps, cells.model, cells.yes, cells.trials).log2_eps_dprime1
+    return np.stack([eps50(cells, index, task, cells.yes, cells.trials) for index in range(len(cells.models))], axis=1)
+
+
+def _answered(cells: Cells, index: int) -> np.ndarray:
+    trials = cells.trials[:, cells.model == index]
+    enough: np.ndarray = (trials.sum(axis=1) >= FEWEST_TRIALS) & ((trials > 0).sum(axis=1) >= FEWEST_LEVELS)
+    return enough
+
+
+def _bounds(cells: Cells, index: int, task: str, estimate: Floats) -> tuple[Floats, Floats]:
+    """Bounds [P]: the estimate inside the tested range; one-sided outside it or where every answer was the same."""
+    own, levels = cells.model == index, signal_levels(cells, index)
+    yes, trials = cells.yes[:, own].sum(axis=1), cells.trials[:, own].sum(axis=1)
+    above = (estimate > levels.max()) | (yes == 0)
+    below = ((estimate < levels.min()) | (yes == trials)) & ~above
+    unknown = ~np.isfinite(estimate)
+    if task != "2afc":
+        noise_yes, noise = cells.yes[:, 0], cells.trials[:, 0]
+        unknown |= (noise == 0) | (below & (noise_yes == noise))
+    low = np.where(above, levels.max(), np.where(below, -np.inf, estimate))
+    high = np.where(above, np.inf, np.where(below, levels.min(), estimate))
+    return np.where(unknown, -np.inf, low), np.where(unknown, np.inf, high)
