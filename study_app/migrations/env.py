@@ -5,6 +5,7 @@ from __future__ import annotations
 from alembic import context
 
 from study_app import limits, staff  # noqa: F401  (their tables belong to the schema)
+from study_app.annotation import tables  # noqa: F401
 from study_app.models import Base
 
 
