@@ -7,7 +7,18 @@ from typing import Any
 
 from tqdm import tqdm
 
-from analysis import detection, joint, methods, reaction_times, summary
+from analysis import (
+    contrasts,
+    design_checks,
+    detection,
+    exclusions,
+    joint,
+    methods,
+    picture_view,
+    reaction_times,
+    robustness,
+    summary,
+)
 from analysis.blocks import Paragraph, Section
 from analysis.document import Document, Part
 from analysis.plan import Plan
@@ -15,8 +26,10 @@ from analysis.study import Study
 from analysis.wording import plural, thousands
 
 Row = dict[str, Any]
-CHECKS: tuple[Callable[[Study], Section], ...] = ()  # what is looked at before any result
-ANALYSES: tuple[Callable[[Study], Section], ...] = (joint.section, reaction_times.section)
+CHECKS: tuple[Callable[[Study], Section], ...] = (design_checks.section, exclusions.section)  # before any result
+ANALYSES: tuple[Callable[[Study], Section], ...] = (
+    contrasts.section, robustness.section, joint.section, picture_view.section, reaction_times.section,
+)  # fmt: skip
 KEYS = {"exclusions": "exclusion_rules"}  # under which a section's results stand, where not under its own name
 
 
