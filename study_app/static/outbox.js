@@ -34,27 +34,30 @@ function inOrder(entries) {
 }
 
 export class Outbox {
-  /** Opens the outbox of one session; onCount is told how many answers wait, onRefused why the server takes no more. */
-  static async open(sessionId, { onCount, onRefused }) {
-    return new Outbox(await openStore(), sessionId, onCount, onRefused);
+  /**
+   * Opens the outbox of one session; onCount is told how many answers wait, onRefused why the server takes no more.
+   * `path` takes the answers, `final` are the statuses by which it says no for good.
+   */
+  static async open(sessionId, { onCount, onRefused, path = "/api/v1/trials", final }) {
+    return new Outbox(await openStore(), sessionId, { onCount, onRefused, path, final });
   }
 
-  constructor(store, sessionId, onCount, onRefused) {
-    const range = IDBKeyRange.bound([sessionId, -Infinity], [sessionId, Infinity]);
-    Object.assign(this, { store, sessionId, onCount, onRefused, range, sending: null, waiting: new Map() });
+  constructor(store, sessionId, { onCount, onRefused, path, final }) {
+    const range = IDBKeyRange.bound([sessionId], [sessionId, []]); // every number and every text
+    Object.assign(this, { store, sessionId, onCount, onRefused, path, final, range, sending: null, waiting: new Map() });
     this.pauses = new Pauses();
   }
 
-  /** Stores an answer, starts sending; gives a promise of what the server said to it. */
-  async put(answer) {
-    const key = { session_id: this.sessionId, trial_index: answer.trial_index };
+  /** Stores an answer under its index, starts sending; gives a promise of what the server said to it. */
+  async put(answer, index = answer.trial_index) {
+    const key = { session_id: this.sessionId, trial_index: index };
     const transaction = this.store.transaction(["answers", "begun"], "readwrite", { durability: "strict" });
     const answers = transaction.objectStore("answers");
     const last = inOrder(await settled(answers.getAll(this.range))).at(-1);
     answers.add({ ...key, answer, place: (last?.place ?? 0) + 1 });
     transaction.objectStore("begun").delete([key.session_id, key.trial_index]);
     await committed(transaction);
-    const acknowledged = new Promise((resolve) => this.waiting.set(answer.trial_index, resolve));
+    const acknowledged = new Promise((resolve) => this.waiting.set(index, resolve));
     this.onCount((await this.pending()).length);
     this.send();
     return { acknowledged };
@@ -111,7 +114,7 @@ export class Outbox {
   /** An answer that the server will never take is given up; the first one stands, or the trial is not wanted any more. */
   async deliver({ trial_index, answer }) {
     this.pauses = new Pauses();
-    const [body, refused] = await insistOnPosting("/api/v1/trials", answer, { pauses: this.pauses }).then(
+    const [body, refused] = await insistOnPosting(this.path, answer, { pauses: this.pauses, final: this.final }).then(
       (reply) => [reply, null],
       (error) => [{}, error],
     );

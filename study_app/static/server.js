@@ -3,6 +3,7 @@
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 20_000;
 const TIMEOUT_MS = 15_000;
+const KEEPALIVE_LIMIT = 32_000; // browsers refuse to keep more than 64 KiB alive, all requests together
 
 const csrf = document.querySelector("meta[name=csrf]").content;
 
@@ -38,11 +39,12 @@ export class Pauses {
 
 /** Posts JSON with the page's token, which no other site knows. */
 export function post(path, body) {
+  const text = JSON.stringify(body);
   return fetch(path, {
     method: "POST",
     headers: { "Content-Type": "application/json", "X-CSRF-Token": csrf },
-    body: JSON.stringify(body),
-    keepalive: true,
+    body: text,
+    keepalive: text.length < KEEPALIVE_LIMIT,
     signal: AbortSignal.timeout(TIMEOUT_MS),
   });
 }
