@@ -1,0 +1,15 @@
+"""Mixed models of answers: people and pictures both differ, and both are samples.
+
+Probit or logit, crossed random effects, Laplace's approximation; the pictures' block is eliminated, so that cost grows
+with answers and participants, not with pictures. A curve of the typical observer looking at the typical picture
+(conditional) is steeper than the average over them (marginal): every curve says which it is.
+"""
+
+from analysis.mixed_models.fitting import MixedFit, Random, Spread, fit
+
+__all__ = [
+    "MixedFit",
+    "Random",
+    "Spread",
+    "fit",
+]

@@ -1,0 +1,65 @@
+"""Links of binomial mixed models: log likelihood, score and weights over the linear predictor η, stable in both tails."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, assert_never
+
+import numpy as np
+from scipy.special import expit, log_expit, log_ndtr
+
+from analysis.likelihood import Floats
+
+Link = Literal["logit", "probit"]
+LARGEST = 30.0  # beyond this |η| an answer is certain
+
+
+class Terms(NamedTuple):
+    """Of each row, [N].
+
+    Attributes:
+        log_likelihood: y ln p + (n − y) ln(1 − p), without the binomial coefficient.
+        score: its derivative over η.
+        observed: minus its second derivative.
+        weight: expected value of ``observed`` (Fisher information).
+        weight_slope: derivative of ``weight`` over η.
+    """
+
+    log_likelihood: Floats
+    score: Floats
+    observed: Floats
+    weight: Floats
+    weight_slope: Floats
+
+
+def terms(link: Link, eta: Floats, yes: Floats, trials: Floats) -> Terms:
+    """Returns what each row contributes at η, [N]."""
+    eta = np.clip(eta, -LARGEST, LARGEST)
+    match link:
+        case "logit":
+            return _logit(eta, yes, trials)
+        case "probit":
+            return _probit(eta, yes, trials)
+        case never:
+            assert_never(never)
+
+
+def _logit(eta: Floats, yes: Floats, trials: Floats) -> Terms:
+    p = expit(eta)
+    weight = trials * p * expit(-eta)
+    likelihood = yes * log_expit(eta) + (trials - yes) * log_expit(-eta)
+    return Terms(likelihood, yes - trials * p, weight, weight, weight * (1 - 2 * p))
+
+
+def _probit(eta: Floats, yes: Floats, trials: Floats) -> Terms:
+    log_p, log_q = log_ndtr(eta), log_ndtr(-eta)
+    log_density = -(eta**2) / 2 - np.log(2 * np.pi) / 2
+    up, down = np.exp(log_density - log_p), np.exp(log_density - log_q)  # inverse Mills ratios
+    no = trials - yes
+    weight = trials * up * down
+    return Terms(
+        log_likelihood=yes * log_p + no * log_q,
+        score=yes * up - no * down,
+        observed=yes * up * (up + eta) + no * down * (down - eta),
+        weight=weight,
+        weight_slope=weight * (down - up - 2 * eta),
+    )
