@@ -23,7 +23,6 @@ from analysis.signal_detection import PowerLawFit
 from analysis.trials import Cells, Task
 
 PSYCHOMETRIC = PsychometricModel(family="gumbel", width_prior=(3.0, 1.0))
-CHANCE = replace(PSYCHOMETRIC, guess=0.5)  # one of two pictures
 MIN_PARTICIPANTS = 3
 MONOTONE_ALPHA = 0.001
 CURVE_POINTS = 61
@@ -91,15 +90,16 @@ class StudyEstimates:
         return self.task == "yes-no" and cells.trials[:, 0].sum() > 0
 
 
-def model_of(task: Task) -> PsychometricModel:
+def model_of(task: Task, choices: int = 2) -> PsychometricModel:
     """Returns the psychometric function that a task calls for: where chance is known, it is not estimated."""
-    return CHANCE if task == "2afc" else PSYCHOMETRIC
+    return replace(PSYCHOMETRIC, guess=1 / choices) if task == "2afc" else PSYCHOMETRIC
 
 
 def point_estimates(cells: Cells, yes: Floats, trials: Floats, task: Task = "yes-no") -> PointEstimates:
     """Returns the estimates from B sets of pooled counts ``yes`` and ``trials``, [B, L]."""
     sdt = signal_detection.sensitivity(yes[:, 1:], trials[:, 1:], yes[:, :1], trials[:, :1])
-    curves = tuple(_psychometric(model_of(task), cells, index, yes, trials) for index in range(len(cells.models)))
+    model = model_of(task, cells.choices)
+    curves = tuple(_psychometric(model, cells, index, yes, trials) for index in range(len(cells.models)))
     return PointEstimates(
         power_law=signal_detection.fit_power_law(cells.eps, cells.model, yes, trials),
         psychometric=curves,

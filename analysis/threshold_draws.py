@@ -104,7 +104,7 @@ def _refusal_2afc(cells: Cells, index: int) -> str | None:
     yes, trials = cells.yes[:, own], cells.trials[:, own]
     if yes.sum() == trials.sum() > 0:
         return "below_range"
-    chance = np.array([1.0, 2.0]) * max(trials.sum(), 2.0)  # sure enough of one half to count as known
+    chance = np.array([1.0, cells.choices]) * max(trials.sum(), 2.0)  # so many that chance counts as known
     with_chance = replace(
         cells, eps=np.concatenate([[0.0], cells.eps[own]]), model=np.array([-1, *cells.model[own]]),
         yes=np.column_stack([np.full(len(yes), chance[0]), yes]),
@@ -131,7 +131,7 @@ def eps50(cells: Cells, index: int, task: str, yes: Floats, trials: Floats) -> F
     model = estimates.PSYCHOMETRIC
     columns = np.flatnonzero(cells.model == index)
     if task == "2afc":
-        model = replace(model, guess=0.5)
+        model = replace(model, guess=1 / cells.choices)
     else:
         columns, levels = cells.columns(index), np.concatenate([[-np.inf], levels])
     return psychometric.fit_psychometric(model, levels, yes[:, columns], trials[:, columns]).threshold

@@ -33,6 +33,7 @@ class Cells:
         model: index of each cell's source model, −1 where ε = 0, [L].
         yes: answers "yes" ("different"; in 2afc: right ones), [P, L].
         trials: answered trials, [P, L].
+        choices: alternatives of a forced choice, of which chance finds one in ``choices``; 2 in our own studies.
     """
 
     models: tuple[str, ...]
@@ -41,6 +42,7 @@ class Cells:
     model: NDArray[np.int64]
     yes: Floats
     trials: Floats
+    choices: int = 2
 
     def columns(self, model: int) -> NDArray[np.int64]:
         """Returns the cells of one source model, the one without signal first."""
@@ -137,7 +139,7 @@ def count(trials: pd.DataFrame, task: Task, stimuli: Mapping[str, Stimulus]) -> 
         participants=people,
         eps=np.array([level for _, level in keys]),
         model=np.array([index for index, _ in keys]),
-        yes=np.bincount(flat, yes, minlength=shape[0] * shape[1]).reshape(shape),
+        yes=np.bincount(flat, yes, minlength=shape[0] * shape[1]).reshape(shape).astype(float),
         trials=np.bincount(flat, minlength=shape[0] * shape[1]).reshape(shape).astype(float),
     )
     return cells, _answers(trials, person, cell, yes, stimuli)
