@@ -43,17 +43,18 @@ def with_and_without(study: Study) -> Rows:
         for name, cells in (("with", export.cells), ("without", export.without_optional))
     }
     pairs = {"with": export.cells, "without": export.without_optional}
-    return [row for model in export.cells.models for row in _model_rows(model, pairs, found)]
+    rows = [row for model in export.cells.models for row in _model_rows(model, pairs, found)]
+    return rows if export.task == "yes-no" else [row for row in rows if row["quantity"] == "eps50"]
 
 
 def _model_rows(model: str, cells: dict[str, Cells], found: dict[str, StudyEstimates]) -> Rows:
     rows: Rows = []
     for quantity in QUANTITIES:
-        own = {
+        both = {
             name: _threshold(getattr(found[name], quantity)[cells[name].models.index(model)])
             for name in ("with", "without")
         }
-        rows.append({"model": model, "quantity": quantity, "eps": None, **own})
+        rows.append({"model": model, "quantity": quantity, "eps": None, **both})
     levels = cells["with"].eps[cells["with"].model == cells["with"].models.index(model)]
     for eps in levels:
         own = {name: _d_prime(cells[name], found[name], model, float(eps)) for name in ("with", "without")}

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure as Drawing
 from analysis import drawing, people_and_machine, undetected, wording
 from analysis.blocks import Block, Column, Figure, Finding, Paragraph, Section, Table
 from analysis.study import Study
-from analysis.undetected import FEWEST, THRESHOLDS, Draws
+from analysis.undetected import FEWEST, OF_TASK, Draws
 from analysis.wording import bracket, grey, number, plain_percent
 
 Rows = list[dict[str, Any]]
@@ -31,7 +31,7 @@ def section(study: Study) -> Section:
         "at_threshold": [
             undetected.at_threshold(study, found, index, name)
             for index in range(len(found.curves))
-            for name in THRESHOLDS
+            for name in OF_TASK[study.export.task]
         ],
         "ratios": [undetected.ratio(study, found, index) for index in range(len(found.curves))],
         "curves": people_and_machine.points(study, found.curves),

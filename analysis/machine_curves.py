@@ -15,10 +15,10 @@ import pandas as pd
 from scipy.special import expit
 
 from analysis.likelihood import Floats, best_of, deviance, maximise
-from analysis.psychometric import SIGMOIDS
+from analysis.psychometric import SIGMOIDS, Family
 from core.runs import WORST_CASE, Evaluation
 
-FAMILY = "logistic"
+FAMILY: Family = "logistic"
 WIDTH_PRIOR = (np.log(3.0), 1.0)  # of ln w, w in octaves, as for people
 MAX_LOGIT = 12.0
 
@@ -105,7 +105,8 @@ def resampled(curve: MachineCurve, names: tuple[str, ...], weights: Floats, gene
         return drawn
     place = {name: index for index, name in enumerate(names)}
     own = weights[:, [place[name] for name in curve.names]]
-    return (own @ curve.right) / np.maximum(own.sum(axis=1, keepdims=True), 1)
+    share: Floats = (own @ curve.right) / np.maximum(own.sum(axis=1, keepdims=True), 1)
+    return share
 
 
 def accuracy_at(curve: MachineCurve, accuracy: Floats, eps: Floats) -> Floats:

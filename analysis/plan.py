@@ -99,7 +99,9 @@ class ReactionTime:
     @property
     def words(self) -> str:
         """What is left out."""
-        return f"trials answered in less than {self.below_ms:g} ms or more than {self.above_ms:g} ms"
+        limits = [f"less than {self.below_ms:g} ms"] if self.below_ms > 0 else []
+        limits += [f"more than {self.above_ms:g} ms"] if self.above_ms < float("inf") else []
+        return f"trials answered in {' or '.join(limits)}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,6 +27,7 @@ from core import rng
 from core.evaluation_comparisons import holm
 
 THRESHOLDS = ("eps_dprime1", "eps50")
+OF_TASK = {"yes-no": THRESHOLDS, "2afc": THRESHOLDS, "same-different": ("eps50",)}  # d′ of pairs is another one
 FEWEST = 3  # participants, and pictures
 
 
@@ -68,24 +69,28 @@ def known_outcomes(study: Study) -> np.ndarray:
     """
     answers, cells = study.export.answers, study.export.cells
     fooled = answers.fooled.copy()
-    unknown = np.flatnonzero(fooled[answers.stimulus] < 0)
+    unknown = np.flatnonzero((fooled[answers.stimulus] < 0) & (cells.eps[answers.cell] > 0))
     if not len(unknown):
         return fooled
-    tables = {curve.model: curve for curve in machine_curves_of(study) if curve.right is not None}
-    several = len(tables) < sum(curve.right is not None for curve in machine_curves_of(study))
+    curves = [curve for curve in machine_curves_of(study) if curve.right is not None]
+    tables = {curve.model: _outcomes(curve) for curve in curves}
+    if len(tables) < len(curves):
+        return fooled
     for stimulus, row in dict(zip(answers.stimulus[unknown], unknown, strict=True)).items():
-        model = int(cells.model[answers.cell[row]])
-        curve = tables.get(cells.models[model]) if model >= 0 and not several else None
-        if curve is not None:
-            fooled[stimulus] = _outcome(curve, answers.pictures[answers.picture[row]], cells.eps[answers.cell[row]])
+        cell = answers.cell[row]
+        key = (answers.pictures[answers.picture[row]], float(cells.eps[cell]))
+        fooled[stimulus] = tables.get(cells.models[cells.model[cell]], {}).get(key, -1)
     return fooled
 
 
-def _outcome(curve: MachineCurve, picture: str, eps: float) -> int:
-    levels = np.flatnonzero(curve.eps == eps)
-    if curve.right is None or picture not in curve.names or not len(levels):
-        return -1
-    return int(curve.right[curve.names.index(picture), levels[0]] == 0)
+def _outcomes(curve: MachineCurve) -> dict[tuple[str, float], int]:
+    """Whether each picture fools at each ε."""
+    assert curve.right is not None
+    return {
+        (name, float(eps)): int(right == 0)
+        for name, row in zip(curve.names, curve.right, strict=True)
+        for eps, right in zip(curve.eps, row, strict=True)
+    }
 
 
 def draw(study: Study) -> Draws:
@@ -201,7 +206,8 @@ def _judged(study: Study, found: Draws, model: int) -> np.ndarray:
 
 def levels_judged(study: Study, found: Draws, model: int) -> Floats:
     """Returns the ε of a source model at which U is known."""
-    return study.export.cells.eps[_judged(study, found, model)]
+    levels: Floats = study.export.cells.eps[_judged(study, found, model)]
+    return levels
 
 
 def contrasts(study: Study, found: Draws, quantity: str) -> list[dict[str, Any]]:

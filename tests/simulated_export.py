@@ -15,7 +15,7 @@ from study_app.export.columns import TABLES
 EPS = (1, 2, 4, 8, 16, 32)
 FOOLS = {"standard": 2.0, "pgd-at": 9.0, "sip-at": 7.0}  # ε that fools the model on the middle one of the pictures
 LAWS = {"standard": (9.0, 1.3, 0.15), "pgd-at": (5.0, 1.2, 0.15), "sip-at": (3.0, 1.5, 0.15)}
-CRITERION, LAPSE, PICTURES = (0.7, 0.15), 0.02, 60
+CRITERION, LAPSE, PICTURES, DIFFERENCE = (0.7, 0.15), 0.02, 60, 2.0
 TRIAL_COLUMNS, PARTICIPANT_COLUMNS = (
     tuple(column.name for column in TABLES[name]) for name in ("trials", "participants")
 )
@@ -53,13 +53,14 @@ def write_export(
     criterion=CRITERION,
     noise=20,
     signal=20,
+    task="yes-no",
 ) -> Path:
     """Writes an export; the last participant left after ten trials. Each answers ``noise`` + ``signal`` main trials."""
     generator = rng.numpy_generator(seed, "simulated export")
     rows, people = [], []
     for person in range(participants + 1):
         finished = person < participants
-        played = _session(generator, person, laws, eps, criterion, noise, signal)
+        played = _session(generator, person, laws, eps, criterion, noise, signal, task)
         rows += played if finished else played[:10]
         people.append(_participant(person, finished=finished))
     _write_table(directory / "data/table-trials_data.csv", TRIAL_COLUMNS, rows)
@@ -88,7 +89,7 @@ def write_evaluation(directory: Path, run: str, *, half: float, pictures: int = 
     return directory
 
 
-def _session(generator, person, laws, eps, criterion, noise, signal) -> list[dict]:
+def _session(generator, person, laws, eps, criterion, noise, signal, task) -> list[dict]:
     k = generator.normal(*criterion)
     deviate = generator.standard_normal()
     cells = [(run, level) for run in laws for level in eps]
@@ -98,10 +99,11 @@ def _session(generator, person, laws, eps, criterion, noise, signal) -> list[dic
     generator.shuffle(main)
     practice = [(None, 0), *cells[-1:]]
     trials = [("practice", *cell) for cell in practice] + [("main", *cell) for cell in main]
-    return [_trial(generator, person, index, *trial, k, deviate, laws) for index, trial in enumerate(trials)]
+    return [_trial(generator, person, index, trial, k, deviate, laws, task) for index, trial in enumerate(trials)]
 
 
-def _trial(generator, person, index, phase, run, eps, k, deviate, laws) -> dict:
+def _trial(generator, person, index, trial, k, deviate, laws, task) -> dict:
+    phase, run, eps = trial
     d_prime = 0.0
     if run is not None:
         eps_dprime1, exponent, sd_log2 = laws[run]
@@ -123,7 +125,21 @@ def _trial(generator, person, index, phase, run, eps, k, deviate, laws) -> dict:
         "correct": str(bool(yes) == (run is not None)).lower(), "rt_ms": round(float(generator.uniform(300, 900)), 1),
         "input_type": "robot", "client_uuid": f"{person}-{index}",
     }  # fmt: skip
-    return row
+    return row if task == "yes-no" else row | _in_pairs(generator, task, stimulus, d_prime)
+
+
+def _in_pairs(generator, task, stimulus, d_prime) -> dict:
+    """What a trial of two pictures has otherwise: the side of the one in question, and the answer."""
+    side = "left" if generator.random() < 0.5 else "right"
+    evidence, signal = generator.normal(d_prime, np.sqrt(2)), not stimulus.is_reference
+    if task == "2afc":
+        response = side if evidence > 0 else {"left": "right", "right": "left"}[side]
+        correct = str(response == side).lower() if signal else ""
+    else:
+        response = "different" if abs(evidence) > DIFFERENCE else "same"
+        correct = str((response == "different") == signal).lower()
+    pair = f"{stimulus.source_id}/reference"
+    return {"task": task, "target_side": side, "pair": pair, "response": response, "correct": correct}
 
 
 def _participant(person: int, *, finished: bool) -> dict:
