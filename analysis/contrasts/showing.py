@@ -213,7 +213,7 @@ def _forest(rows: list[dict[str, Any]], plan: Plan) -> Figure:
         description = "; ".join(_ratio_words(row) for row in rows)
         svg = drawing.svg(figure, "contrasts", title, description)
     caption = (
-        f"Filled: p_Holm < {plan.alpha:g}; open: not. Thin line: 95 % interval; thick line: the interval of the test of "
+        f"Filled: p_Holm < {plan.alpha:g}; open: not. Thin line: 95 % interval; thick line: that of the test of "
         "equivalence, which is passed if the thick line stays in the grey."
     )
     return Figure(

@@ -5,11 +5,25 @@ with answers and participants, not with pictures. A curve of the typical observe
 (conditional) is steeper than the average over them (marginal): every curve says which it is.
 """
 
+from analysis.mixed_models.detection import (
+    DetectionModel,
+    Trials,
+    conditional,
+    fit_detection,
+    grouped,
+    marginal,
+)
 from analysis.mixed_models.fitting import MixedFit, Random, Spread, fit
 
 __all__ = [
+    "DetectionModel",
     "MixedFit",
     "Random",
     "Spread",
+    "Trials",
+    "conditional",
     "fit",
+    "fit_detection",
+    "grouped",
+    "marginal",
 ]

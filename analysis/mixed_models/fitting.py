@@ -42,7 +42,7 @@ class Random:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Spread:
-    """What groups differ by: ``sd`` [q] and ``covariance`` [q, q] of their effects; ``modes`` [G, q] are each group's."""
+    """How groups differ: ``sd`` [q] and ``covariance`` [q, q] of their effects; ``modes`` [G, q] are each group's."""
 
     name: str
     groups: int
@@ -167,7 +167,9 @@ def maximise(
     )
 
 
-def make_layout(link: Link, yes: Floats, trials: Floats, random: Sequence[Random]) -> tuple[Layout, list[Floats]]:
+def make_layout(
+    link: Link, yes: Floats, trials: Floats, random: Sequence[Random], lapse: float = 0.0
+) -> tuple[Layout, list[Floats]]:
     """Returns the data with scaled random designs, and for each term (kept ones first) how to scale effects back.
 
     Raises:
@@ -185,7 +187,7 @@ def make_layout(link: Link, yes: Floats, trials: Floats, random: Sequence[Random
         unscale.append(back)
     last = blocks.pop() if alone else None
     layout = Layout(link=link, yes=np.asarray(yes, dtype=float), trials=np.asarray(trials, dtype=float),
-                    blocks=tuple(blocks), eliminated=last)  # fmt: skip
+                    blocks=tuple(blocks), eliminated=last, lapse=lapse)  # fmt: skip
     return layout, unscale
 
 
@@ -203,10 +205,9 @@ class _Objective:
         return mode
 
     def __call__(self, position: Floats) -> tuple[float, Floats]:
-        theta = position[: len(position) - self.fixed]
         mode = self.mode(position)
         jacobian = self.predictor(position[len(position) - self.fixed :])[1]
-        direct, of_theta = gradient(self.layout, mode, theta)
+        direct, of_theta = gradient(self.layout, mode)
         return -mode.value, -np.concatenate([of_theta, jacobian.T @ direct])
 
 

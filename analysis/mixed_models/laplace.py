@@ -2,9 +2,9 @@
 
 Spherical random effects u with M = Z Λ(θ): l = h(û) − ½ ln |A|, h(u) = ln p(y | η) − ½ u'u, A = I + M'WM with Fisher
 weights W (Bates et al. 2015, Journal of Statistical Software 67(1), extended to links by penalised iteratively
-reweighted least squares; the weights are those of lme4). One factor, as a rule the pictures, has a scalar effect, so that
-its block D of A is diagonal: it is eliminated and the rest is the Schur complement S = A_rr − C D⁻¹ C', of the size of
-the participants' block. Cost: rows + R³, whatever the number of pictures.
+reweighted least squares; the weights are those of lme4). One factor, as a rule the pictures, has a scalar effect, so
+that its block D of A is diagonal: it is eliminated and the rest is the Schur complement S = A_rr − C D⁻¹ C', of the
+size of the participants' block. Cost: rows + R³, whatever the number of pictures.
 
 û is found to |Δu| < 1e-9 with step halving; the gradient takes into account that û moves with the parameters.
 """
@@ -40,13 +40,17 @@ class Block:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Layout:
-    """The data of a model: ``blocks`` stay in the Schur complement, ``eliminated`` (if any) is scalar."""
+    """The data of a model: ``blocks`` stay in the Schur complement, ``eliminated`` (if any) is scalar.
+
+    ``lapse`` is a known share of random answers (probit only).
+    """
 
     link: Link
     yes: Floats
     trials: Floats
     blocks: tuple[Block, ...]
     eliminated: Block | None
+    lapse: float = 0.0
 
     @property
     def kept(self) -> int:
@@ -109,7 +113,7 @@ def find_mode(layout: Layout, fixed: Floats, theta: Floats, start: tuple[Floats,
     system = _System(layout, loadings, own)
     kept, alone = start if start is not None else (np.zeros(layout.kept), np.zeros(system.groups))
     eta = fixed + system.predict(kept, alone)
-    row = terms(layout.link, eta, layout.yes, layout.trials)
+    row = terms(layout.link, eta, layout.yes, layout.trials, layout.lapse)
     value = _penalised(row, kept, alone)
     converged, steps = False, 0
     for steps in range(1, MOST_STEPS + 1):  # noqa: B007
@@ -120,7 +124,7 @@ def find_mode(layout: Layout, fixed: Floats, theta: Floats, start: tuple[Floats,
         for _ in range(MOST_HALVINGS):
             trial = kept + share * move[0], alone + share * move[1]
             trial_eta = fixed + system.predict(*trial)
-            trial_row = terms(layout.link, trial_eta, layout.yes, layout.trials)
+            trial_row = terms(layout.link, trial_eta, layout.yes, layout.trials, layout.lapse)
             if (trial_value := _penalised(trial_row, *trial)) >= value - 1e-12 * abs(value):
                 break
             share /= 2
@@ -134,7 +138,7 @@ def find_mode(layout: Layout, fixed: Floats, theta: Floats, start: tuple[Floats,
     )  # fmt: skip
 
 
-def gradient(layout: Layout, mode: Mode, theta: Floats) -> tuple[Floats, Floats]:
+def gradient(layout: Layout, mode: Mode) -> tuple[Floats, Floats]:
     """Returns the derivatives of the marginal log likelihood over the fixed part of η, [N], and over θ."""
     system = _System(layout, mode.loadings, mode.loading_eliminated)
     row = mode.terms

@@ -1,11 +1,14 @@
-"""Links of binomial mixed models: log likelihood, score and weights over the linear predictor η, stable in both tails."""
+"""Links of binomial mixed models: log likelihood, score and weights over η, stable in both tails.
+
+With a lapse rate λ the probability is λ/2 + (1 − λ) Φ(η); the likelihood is then no longer concave in η everywhere.
+"""
 
 from __future__ import annotations
 
 from typing import Literal, NamedTuple, assert_never
 
 import numpy as np
-from scipy.special import expit, log_expit, log_ndtr
+from scipy.special import expit, log_expit, log_ndtr, ndtr
 
 from analysis.likelihood import Floats
 
@@ -31,14 +34,14 @@ class Terms(NamedTuple):
     weight_slope: Floats
 
 
-def terms(link: Link, eta: Floats, yes: Floats, trials: Floats) -> Terms:
-    """Returns what each row contributes at η, [N]."""
+def terms(link: Link, eta: Floats, yes: Floats, trials: Floats, lapse: float = 0.0) -> Terms:
+    """Returns what each row contributes at η, [N]; ``lapse`` is for probit."""
     eta = np.clip(eta, -LARGEST, LARGEST)
     match link:
         case "logit":
             return _logit(eta, yes, trials)
         case "probit":
-            return _probit(eta, yes, trials)
+            return _with_lapses(eta, yes, trials, lapse) if lapse else _probit(eta, yes, trials)
         case never:
             assert_never(never)
 
@@ -62,4 +65,19 @@ def _probit(eta: Floats, yes: Floats, trials: Floats) -> Terms:
         observed=yes * up * (up + eta) + no * down * (down - eta),
         weight=weight,
         weight_slope=weight * (down - up - 2 * eta),
+    )
+
+
+def _with_lapses(eta: Floats, yes: Floats, trials: Floats, lapse: float) -> Terms:
+    p, q = (lapse / 2 + (1 - lapse) * ndtr(x) for x in (eta, -eta))
+    density = (1 - lapse) * np.exp(-(eta**2) / 2) / np.sqrt(2 * np.pi)
+    no = trials - yes
+    score = density * (yes / p - no / q)
+    weight = trials * density**2 / (p * q)
+    return Terms(
+        log_likelihood=yes * np.log(p) + no * np.log(q),
+        score=score,
+        observed=eta * score + density**2 * (yes / p**2 + no / q**2),
+        weight=weight,
+        weight_slope=weight * (density / q - density / p - 2 * eta),
     )

@@ -1,0 +1,1 @@
+"""What the population of people is like: thresholds over participants, and mixed models."""

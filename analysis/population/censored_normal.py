@@ -1,4 +1,4 @@
-"""The normal distribution of values that are known exactly, or only to lie above, below or between bounds (Tobin 1958)."""
+"""Normal values that are known exactly, or only to lie above, below or between bounds (Tobin 1958)."""
 
 from __future__ import annotations
 
