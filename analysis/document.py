@@ -132,6 +132,6 @@ def _group_starts(heads: list[str]) -> list[bool]:
 
 
 def _is_words(cells: list[list[str]], column: int) -> bool:
-    """Whether a column reads better from the left: most of its cells are words rather than numbers."""
-    written = [bool(re.match(r"[^\W\d_]{3,}", row[column])) for row in cells]
+    """Whether a column reads better from the left: most of its cells hold words rather than numbers."""
+    written = [bool(re.search(r"[^\W\d_]{3,}", row[column])) for row in cells]
     return 2 * sum(written) > len(written)

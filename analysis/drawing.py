@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 INK, FAINT, MACHINE = "#1f2933", "#d5dbe1", "#4a5560"
 ZERO_GAP = 1.4  # octaves between the smallest ε and the place of ε = 0
 DECIMALS = 2
+PAGE_SCALE = 1.5  # pixels of the page for a point of a drawing
 SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none", "svg.hashsalt": "percepsilon", "font.family": "sans-serif", "font.size": 10.5,
     "axes.edgecolor": MACHINE, "axes.labelcolor": INK, "text.color": INK, "xtick.color": MACHINE,
@@ -151,5 +152,10 @@ def _named(text: str, name: str) -> str:
 
 
 def inline(svg_text: str) -> str:
-    """Returns the ``svg`` element of an SVG file for a page, where HTML needs no namespace declarations."""
-    return re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", svg_text[svg_text.index("<svg") :])
+    """Returns the ``svg`` element of an SVG file for a page, where HTML needs no namespace declarations.
+
+    Its width stands in ``--width``, so that text has one size in all figures of a page.
+    """
+    body = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", svg_text[svg_text.index("<svg") :])
+    width = float(re.findall(r'width="([\d.]+)pt"', body)[0])
+    return body.replace("<svg", f'<svg style="--width: {width * PAGE_SCALE:.0f}px"', 1)

@@ -43,7 +43,7 @@ def section(results: Row, plan: Plan, sections: Sequence[Section], manifest: Row
 
 def paragraphs(results: Row, plan: Plan, sections: Sequence[Section], manifest: Row) -> list[str]:
     """Returns the methods as whole sentences: participants, exclusions, each section's own, settings and versions."""
-    own = [section.methods for section in sections if section.methods]
+    own = [section.methods for section in sections if section.methods and section.name != "exclusions"]
     return [_participants(results), _planned(plan), *_machines(results), *own, _settings(results, manifest)]
 
 
