@@ -2,8 +2,8 @@
 
 ``detection`` says what a protocol may hold, ``models`` and ``staff`` what the database holds. ``scheduling`` makes
 plans and hands out places, ``participants`` is all that happens to one, behind ``pages`` and ``api``; ``researchers``
-is what their pages in ``admin`` do; ``export`` writes the data, ``robots`` take part. What every request passes is in
-``security``.
+is what their pages in ``admin`` do; ``export`` writes the data, ``robots`` take part. ``annotation`` is the other kind
+of study, in which people paint. What every request passes is in ``security``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from jinja2 import StrictUndefined
 
 from study_app import cli, compression, health, languages, logs, refusals, security, state
 from study_app.admin import admin
+from study_app.annotation.api import annotate_api
+from study_app.annotation.commands import annotation_commands
+from study_app.annotation.pages import annotate
 from study_app.api import api
 from study_app.pages import pages
 from study_app.participants.step_pages import step_pages
@@ -36,6 +39,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(step_pages)
     app.register_blueprint(api)
     app.register_blueprint(admin)
+    app.register_blueprint(annotate)
+    app.register_blueprint(annotate_api)
     cli.register(app)
     staff_commands.register(app)
+    annotation_commands(app)
     return app

@@ -51,8 +51,13 @@ def error_page(status: int) -> Response:
     return make_response(render_template("study/error.html", status=status), status)
 
 
+def is_api(path: str) -> bool:
+    """Returns whether a path is one of a JSON interface."""
+    return path.startswith(("/api/", "/annotate/api/"))
+
+
 def _wants_page() -> bool:
-    return not request.path.startswith("/api/") and request.accept_mimetypes.accept_html
+    return not is_api(request.path) and request.accept_mimetypes.accept_html
 
 
 def _http_error(error: HTTPException) -> Response | HTTPException:
@@ -61,7 +66,7 @@ def _http_error(error: HTTPException) -> Response | HTTPException:
     code = error.code or 500
     response = (
         Refusal(code, error.name.lower(), error.description or error.name).response()
-        if request.path.startswith("/api/")
+        if is_api(request.path)
         else error_page(code)
     )
     if isinstance(error, MethodNotAllowed):

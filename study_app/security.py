@@ -19,13 +19,15 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.wrappers import Response as AnyResponse
 
-from study_app.refusals import Refusal
+from study_app.refusals import Refusal, is_api
 from study_app.state import settings
 
 TOKEN_BYTES = 24  # 192 random bits
 SESSION, VISITOR, STAFF = "percepsilon_session", "percepsilon_visitor", "percepsilon_staff"
+ANNOTATOR = "percepsilon_annotator"
 CSRF_HEADER, CSRF_FIELD = "X-CSRF-Token", "csrf"
 BODY_LIMIT = 64 * 1024
+LARGER_BODIES = {"annotate_api.post_stroke": 1024 * 1024}  # a stroke of 20,000 points; by endpoint
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
@@ -107,6 +109,11 @@ def session_token(visitor: str) -> str:
     return hmac.new(visitor.encode(), b"session", hashlib.sha256).hexdigest()
 
 
+def annotator_token(visitor: str) -> str:
+    """Returns the token of the annotator that a browser becomes; it follows from the browser's own, as a session's."""
+    return hmac.new(visitor.encode(), b"annotator", hashlib.sha256).hexdigest()
+
+
 def page_token() -> str:
     """Returns the CSRF token for a page of a participant: of the session, or of the browser before there is one."""
     return csrf_token(cookie(SESSION) or visitor_token())
@@ -116,18 +123,19 @@ def refuse_forged() -> None:
     """Refuses a state-changing request that another site could have sent, or whose body is too large.
 
     Its ``Origin`` must name our own host, and it must bring the CSRF token of one of the cookies that it has; under
-    ``/api/`` it must also be JSON.
+    ``/api/`` and ``/annotate/api/`` it must also be JSON.
     """
     if request.method not in CHANGING:
         return
-    if (request.content_length or 0) > BODY_LIMIT:
+    request.max_content_length = LARGER_BODIES.get(request.endpoint or "", BODY_LIMIT)
+    if (request.content_length or 0) > request.max_content_length:
         raise RequestEntityTooLarge
     if not request.host or _host(request.headers.get("Origin", "")) != request.host:
         raise Refusal(403, "origin", "expected a request from a page of this study; open the study's address again")
-    if request.path.startswith("/api/") and not request.is_json:
+    if is_api(request.path) and not request.is_json:
         raise Refusal(403, "json", "expected a JSON body")
     given = request.headers.get(CSRF_HEADER) or ("" if request.is_json else request.form.get(CSRF_FIELD, ""))
-    tokens = [token for name in (SESSION, VISITOR, STAFF) if (token := cookie(name))]
+    tokens = [token for name in (SESSION, ANNOTATOR, VISITOR, STAFF) if (token := cookie(name))]
     if not any(hmac.compare_digest(given.encode(), csrf_token(token).encode()) for token in tokens):
         raise Refusal(403, "csrf", f"expected the page's token in {CSRF_HEADER} or {CSRF_FIELD}; load the page again")
 

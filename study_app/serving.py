@@ -10,6 +10,7 @@ import tempfile
 
 from core.errors import MachineError, StudyError
 from study_app import health
+from study_app.annotation.registering import current_task
 from study_app.database import Database
 from study_app.registration import current_protocol
 from study_app.settings import ROOT
@@ -39,14 +40,15 @@ def check_ready(database: Database) -> None:
     """Returns if the study can be served.
 
     Raises:
-        StudyError: the database is absent or out of date, or no protocol is registered.
+        StudyError: the database is absent or out of date, or neither a protocol nor an annotation task is registered.
         MachineError: the browser's files were not built.
     """
     database.check()
     with database.reading() as reader:
-        if current_protocol(reader) is None:
+        if current_protocol(reader) is None and current_task(reader) is None:
             raise StudyError(
-                "no protocol is registered; do it with: flask --app study_app register-protocol FILE --set NAME"
+                "no protocol is registered; do it with: flask --app study_app register-protocol FILE --set NAME (or an "
+                "annotation task: register-annotation FILE --pictures NAME)"
             )
     if not (VENDOR / "jspsych.js").is_file():
         raise MachineError(

@@ -79,7 +79,9 @@ def _number(low: float, high: float) -> Check:
     return check
 
 
-def _whole(low: int, high: int) -> Check:
+def whole(low: int, high: int) -> Check:
+    """Returns the check that a value is a whole number from ``low`` to ``high``."""
+
     def check(value: Any) -> str | None:
         known = isinstance(value, int) and not isinstance(value, bool)
         return None if known and low <= value <= high else f"expected a whole number from {low} to {high}"
@@ -87,15 +89,18 @@ def _whole(low: int, high: int) -> Check:
     return check
 
 
-def _one_of(*allowed: str) -> Check:
+def one_of(*allowed: str) -> Check:
+    """Returns the check that a value is one of those that are allowed."""
     return lambda value: None if value in allowed else f"expected one of {', '.join(allowed)}"
 
 
-def _optional(check: Check) -> Check:
+def optional(check: Check) -> Check:
+    """Returns the check that lets ``None`` pass, and what ``check`` lets pass."""
     return lambda value: None if value is None else check(value)
 
 
-def _uuid(value: Any) -> str | None:
+def uuid_text(value: Any) -> str | None:
+    """Returns what is wrong with a UUID; ``None`` if nothing."""
     try:
         return None if str(uuid.UUID(value)) == value else "expected a UUID in its canonical form"
     except (ValueError, AttributeError, TypeError):
@@ -103,25 +108,25 @@ def _uuid(value: Any) -> str | None:
 
 
 CHECKS: dict[str, Check] = {
-    "trial_index": _whole(0, 100_000),
-    "client_uuid": _uuid,
-    "response": _one_of(*(answer for pair in ANSWERS.values() for answer in pair)),
-    "confidence": _optional(_whole(1, 9)),
-    "confidence_rt_ms": _optional(_number(0, 86_400_000)),
+    "trial_index": whole(0, 100_000),
+    "client_uuid": uuid_text,
+    "response": one_of(*(answer for pair in ANSWERS.values() for answer in pair)),
+    "confidence": optional(whole(1, 9)),
+    "confidence_rt_ms": optional(_number(0, 86_400_000)),
     "rt_ms": _number(0, 86_400_000),
     "onset_ms": _number(0, 1e12),
-    "frames_planned": _optional(_whole(0, 1_000_000)),
-    "frames_shown": _whole(0, 100_000_000),
-    "mask_frames": _optional(_whole(0, 1_000_000)),
-    "long_frames": _whole(0, 100_000_000),
-    "refresh_hz": _optional(_number(1, 2000)),
+    "frames_planned": optional(whole(0, 1_000_000)),
+    "frames_shown": whole(0, 100_000_000),
+    "mask_frames": optional(whole(0, 1_000_000)),
+    "long_frames": whole(0, 100_000_000),
+    "refresh_hz": optional(_number(1, 2000)),
     "device_pixel_ratio": _number(0.1, 20),
     "css_px": _number(1, 20_000),
-    "scale": _whole(1, 1000),
-    "input_type": _one_of(*INPUT_TYPES),
-    "blur_count": _whole(0, 1_000_000),
-    "hidden_count": _whole(0, 1_000_000),
-    "attempt": _whole(1, 1_000_000),
+    "scale": whole(1, 1000),
+    "input_type": one_of(*INPUT_TYPES),
+    "blur_count": whole(0, 1_000_000),
+    "hidden_count": whole(0, 1_000_000),
+    "attempt": whole(1, 1_000_000),
 }
 _SHOWN_BEFORE, _ANSWER_BEFORE = aliased(PlannedTrial), aliased(Response)
 _IN_TURN = (  # whether the trial that is shown before it is answered; null for the first
