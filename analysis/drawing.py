@@ -134,6 +134,7 @@ def svg(figure: Figure, name: str, title: str, description: str) -> str:
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", buffer.getvalue(), flags=re.DOTALL)
     text = re.sub(r"<!DOCTYPE.*?>\s*", "", text, flags=re.DOTALL)
+    text = text.replace("stroke-dasharray: ; stroke-dashoffset: 0; ", "")  # no dashes; an empty list is no valid value
     text = re.sub(r"<[^>]+>", lambda tag: re.sub(r"-?\d+\.\d{3,}", _short, tag[0]), text)
     text = _named(text, name)
     head = f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(description)}.</desc>'

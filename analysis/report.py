@@ -37,7 +37,14 @@ LIBRARIES = ("numpy", "scipy", "pandas", "statsmodels", "matplotlib", "jinja2", 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Returns the command line's arguments."""
     parser = argparse.ArgumentParser(prog="report", description="Write the report of a study from its export.")
-    parser.add_argument("export", type=Path, metavar="EXPORT", help="export folder (docs/contracts.md)")
+    parser.add_argument("export", type=Path, nargs="?", metavar="EXPORT", help="export folder (docs/contracts.md)")
+    parser.add_argument(
+        "--from-csv",
+        type=Path,
+        metavar="FILE",
+        help="instead of EXPORT: trials of another program (docs/foreign_tables.md)",
+    )
+    parser.add_argument("--columns", type=Path, metavar="MAP", help="map.toml: what the columns of --from-csv mean")
     parser.add_argument(
         "--evaluations",
         type=Path,
@@ -53,6 +60,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--plan", type=Path, metavar="FILE", help="plan.toml, fixed beforehand: what is confirmatory, who is left out"
     )
     parser.add_argument(
+        "--annotations", type=Path, metavar="SET", help="annotation set: what people call salient, beside what they see"
+    )
+    parser.add_argument(
         "--bootstrap", type=int, default=2000, metavar="B", help="draws of participants (default: 2000)"
     )
     parser.add_argument("--seed", type=int, default=1, help="of the bootstrap (default: 1)")
@@ -60,7 +70,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--progress", action=argparse.BooleanOptionalAction, default=True, help="bars on stderr (default: shown)"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the report goes")
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    if (arguments.export is None) == (arguments.from_csv is None):
+        parser.error("expected either EXPORT or --from-csv FILE")
+    if (arguments.columns is None) != (arguments.from_csv is None):
+        parser.error("expected --from-csv FILE and --columns MAP together")
+    return arguments
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,10 +84,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.bootstrap < 100:
         raise ConfigError(f"--bootstrap: expected 100 draws or more, got {arguments.bootstrap}; the default is 2000")
     check_replaceable(arguments.out)
-    given = {"evaluations": arguments.evaluations, "observers": arguments.observers, "plan": arguments.plan}
+    given = {name: getattr(arguments, name) for name in ("evaluations", "observers", "plan", "columns")}
     study = read_study(
-        arguments.export, **given, replicates=arguments.bootstrap, seed=arguments.seed, progress=arguments.progress
-    )
+        arguments.from_csv or arguments.export, **given, annotations=arguments.annotations,
+        replicates=arguments.bootstrap, seed=arguments.seed, progress=arguments.progress,
+    )  # fmt: skip
     write_report(arguments.out, study, input_hashes(study, **given))
     print(arguments.out / "index.html")
     return DONE

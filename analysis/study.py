@@ -9,11 +9,13 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.foreign_tables import read_foreign
 from analysis.machine import evaluation_file, outcomes_file, read_evaluations, read_outcomes, read_training, record_file
 from analysis.observers import Observers, read_observers
 from analysis.plan import Plan, read_plan
 from analysis.trials import Export, read_export
 from core import files
+from core.annotations.sets import read_record
 from core.runs import Evaluation, read_evaluation
 
 
@@ -29,6 +31,7 @@ class Study:
         replicates: bootstrap draws.
         seed: of all random numbers.
         progress: show bars on stderr.
+        annotations: folder of an annotation set (docs/contracts.md), if salient regions were annotated.
     """
 
     export: Export
@@ -40,11 +43,14 @@ class Study:
     replicates: int
     seed: int
     progress: bool = True
+    annotations: Path | None = None
 
 
 def read_study(
     export: Path,
     *,
+    columns: Path | None = None,
+    annotations: Path | None = None,
     evaluations: Sequence[Path] = (),
     observers: Path | None = None,
     plan: Path | None = None,
@@ -54,12 +60,16 @@ def read_study(
 ) -> Study:
     """Returns the study that the arguments of the command line name, everything read and checked.
 
+    With ``columns`` (a map of columns) ``export`` is a table that another program wrote.
+
     Raises:
         PercepsilonError: a file is absent, contradicts another or itself, or holds what is not allowed.
     """
     decided = read_plan(plan)
+    if annotations is not None:
+        read_record(annotations)
     return Study(
-        export=read_export(export, decided),
+        export=read_export(export, decided) if columns is None else read_foreign(export, columns, decided),
         plan=decided,
         evaluations=read_evaluations(list(evaluations)),
         outcomes=read_outcomes(evaluations),
@@ -68,11 +78,17 @@ def read_study(
         replicates=replicates,
         seed=seed,
         progress=progress,
+        annotations=annotations,
     )
 
 
 def input_hashes(
-    study: Study, *, evaluations: Sequence[Path] = (), observers: Path | None = None, plan: Path | None = None
+    study: Study,
+    *,
+    evaluations: Sequence[Path] = (),
+    observers: Path | None = None,
+    plan: Path | None = None,
+    columns: Path | None = None,
 ) -> dict[str, str]:
     """Returns the SHA-256 of every file that the study was read from, by a name without machine paths."""
     directory = study.export.directory
@@ -83,7 +99,9 @@ def input_hashes(
         for name, file in (*named, ("outcomes.parquet", outcomes_file(path))):
             if file is not None:
                 hashes[f"{run}/{name}"] = files.sha256_file(file)
-    for name, file in (("observers.toml", observers), ("plan.toml", plan)):
+    if study.annotations is not None:
+        hashes["annotations/annotations.json"] = files.sha256_file(study.annotations / "annotations.json")
+    for name, file in (("observers.toml", observers), ("plan.toml", plan), ("columns.toml", columns)):
         if file is not None:
             hashes[name] = files.sha256_file(file)
     return hashes

@@ -259,5 +259,6 @@ def test_the_file_runs_from_any_directory_and_the_command_line_is_as_documented(
     )  # fmt: skip
     assert done.returncode == 0
     assert sorted(set(re.findall(r"--[a-z]+", done.stdout))) == [
-        "--bootstrap", "--evaluations", "--help", "--no", "--observers", "--out", "--plan", "--progress", "--seed",
+        "--annotations", "--bootstrap", "--columns", "--evaluations", "--from", "--help", "--no", "--observers",
+        "--out", "--plan", "--progress", "--seed",
     ]  # fmt: skip

@@ -14,6 +14,7 @@ import pytest
 
 from analysis import report
 from analysis.trials import TRIALS_FILE
+from core import rng
 from tests.simulated_export import write_evaluation, write_export
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -195,3 +196,51 @@ def test_other_tasks_have_a_threshold_of_their_own_and_no_d_prime_of_yes_no(tmp_
         if model["psychometric"] is not None:
             assert (model["psychometric"]["guess_rate"] == 0.5) is (case == "2afc")
     assert (results["observers"]["false_alarms"] is None) is (case == "2afc")
+
+
+COLUMNS = """task = "yes-no"
+[columns]
+participant = "who"
+picture = "photo"
+level = "strength"
+model = "condition"
+response = "key"
+rt = "time"
+[values.response]
+j = "yes"
+f = "no"
+"""
+
+
+def test_a_table_of_another_program_is_reported_by_a_map_of_its_columns(tmp_path):
+    generator = rng.numpy_generator(3, "foreign table")
+    lines = ["who,photo,strength,condition,key,time"]
+    for person in range(8):
+        for trial in range(60):
+            eps = (0, 2, 8, 32)[trial % 4]
+            key, time = "j" if generator.normal(eps / 8, 1) > 0.7 else "f", generator.uniform(300, 900)
+            lines.append(f"p{person},photo{trial % 10},{eps},{'soft' if eps else ''},{key},{time:.1f}")
+    (tmp_path / "trials.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "map.toml").write_text(COLUMNS)
+    options = ["--from-csv", str(tmp_path / "trials.csv"), "--columns", str(tmp_path / "map.toml")]
+    assert report.main([*options, *QUICK, "--out", str(tmp_path / "out")]) == 0
+    results, manifest = results_of(tmp_path / "out"), json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert results["data"]["trials"] == 480
+    assert results["source_models"]["soft"]["threshold"]["eps_dprime1"]["estimate"] == pytest.approx(8, rel=0.3)
+    assert {"export/trials.csv", "columns.toml"} <= set(manifest["inputs"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "expected either EXPORT or --from-csv FILE"),
+        (["export", "--from-csv", "a.csv", "--columns", "b.toml"], "expected either EXPORT or --from-csv FILE"),
+        (["--from-csv", "a.csv"], "expected --from-csv FILE and --columns MAP together"),
+        (["export", "--columns", "b.toml"], "expected --from-csv FILE and --columns MAP together"),
+    ],
+)
+def test_options_that_do_not_fit_together_are_a_usage_error(capsys, options, message):
+    with pytest.raises(SystemExit) as stopped:
+        report.main([*options, "--out", "out"])
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
