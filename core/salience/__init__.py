@@ -131,7 +131,7 @@ def _stored(
     if (found := stored_maps.read(folder, making.inputs, (len(split), height, width))) is not None:
         return found
     made = _made(source, split, making, device, batch_size)
-    stored_maps.write(folder, making.inputs, made)
+    stored_maps.write(folder, making.inputs, made, split.ids)
     return made
 
 

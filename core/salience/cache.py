@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,15 +44,17 @@ def inputs_sha256(inputs: Mapping[str, Any]) -> str:
     return files.sha256_bytes(text.encode())
 
 
-def write(path: Path, inputs: Mapping[str, Any], stored: Stored) -> None:
-    """Writes maps, then the manifest that makes them valid; the same maps give the same bytes, whoever writes them.
+def write(path: Path, inputs: Mapping[str, Any], stored: Stored, ids: Sequence[str]) -> None:
+    """Writes maps with their pictures' ids, then the manifest that makes them valid; the same maps, the same bytes.
 
     Maps that cannot be kept, for want of disk or rights, are a warning in the log, no more: they can be made again.
     """
     try:
         with files.atomic_path(path / "maps.npz") as temporary:
             with temporary.open("wb") as file:
-                np.savez_compressed(file, levels=stored.levels.numpy(), annotated=stored.annotated.numpy())
+                np.savez_compressed(
+                    file, levels=stored.levels.numpy(), annotated=stored.annotated.numpy(), ids=np.asarray(ids)
+                )
             sha256 = files.sha256_file(temporary)
         files.write_json(path / "manifest.json", _manifest(inputs, sha256))
     except OSError as error:
