@@ -6,7 +6,7 @@ function (yes-no and same-different: guess rate estimated; 2afc: one half), by t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from analysis import estimates, intervals, psychometric, signal_detection
 from analysis.likelihood import Floats
-from analysis.trials import Cells
+from analysis.trials import Cells, Task
 
 Quantity = Literal["eps_dprime1", "eps50"]
-QUANTITIES: dict[str, tuple[Quantity, ...]] = {
+QUANTITIES: dict[Task, tuple[Quantity, ...]] = {
     "yes-no": ("eps_dprime1", "eps50"), "2afc": ("eps50",), "same-different": ("eps50",),
 }  # fmt: skip
 WORDS: dict[Quantity, str] = {"eps_dprime1": "ε at d′ = 1", "eps50": "ε₅₀"}
@@ -43,7 +43,7 @@ class ThresholdDraws:
 
 
 def threshold_draws(
-    cells: Cells, task: str, *, replicates: int, seed: int, progress: bool = False
+    cells: Cells, task: Task, *, replicates: int, seed: int, progress: bool = False
 ) -> tuple[ThresholdDraws, ...]:
     """Returns the quantities that a task allows, the one that compares source models best first.
 
@@ -56,6 +56,7 @@ def threshold_draws(
     """
     if not cells.models:
         return ()
+    cells = estimates.counted(cells, task)
     people = len(cells.participants)
     chunks = intervals.participant_weights(people, replicates, seed, progress=progress)
     drawn = [_thresholds(cells, task, weights @ cells.yes, weights @ cells.trials) for weights in chunks]
@@ -85,9 +86,9 @@ def signal_levels(cells: Cells, index: int) -> Floats:
     return np.log2(cells.eps[cells.model == index])
 
 
-def reason(cells: Cells, index: int, task: str, log2_eps: float) -> str | None:
+def reason(cells: Cells, index: int, task: Task, log2_eps: float) -> str | None:
     """Returns why a source model has no threshold, a key of ``estimates.REASONS``; ``None`` where it has one."""
-    found = _refusal_2afc(cells, index) if task == "2afc" else estimates.refusal(cells, index)
+    found = estimates.refusal(cells, index, task)
     if found is not None:
         return found
     levels = signal_levels(cells, index)
@@ -98,22 +99,7 @@ def reason(cells: Cells, index: int, task: str, log2_eps: float) -> str | None:
     return "below_range" if log2_eps < levels.min() else None
 
 
-def _refusal_2afc(cells: Cells, index: int) -> str | None:
-    """The same questions as ``estimates.refusal``, of right answers; chance stands in for the trials without signal."""
-    own = cells.model == index
-    yes, trials = cells.yes[:, own], cells.trials[:, own]
-    if yes.sum() == trials.sum() > 0:
-        return "below_range"
-    chance = np.array([1.0, cells.choices]) * max(trials.sum(), 2.0)  # so many that chance counts as known
-    with_chance = replace(
-        cells, eps=np.concatenate([[0.0], cells.eps[own]]), model=np.array([-1, *cells.model[own]]),
-        yes=np.column_stack([np.full(len(yes), chance[0]), yes]),
-        trials=np.column_stack([np.full(len(yes), chance[1]), trials]),
-    )  # fmt: skip
-    return estimates.refusal(with_chance, index)
-
-
-def _thresholds(cells: Cells, task: str, yes: Floats, trials: Floats) -> dict[Quantity, Floats]:
+def _thresholds(cells: Cells, task: Task, yes: Floats, trials: Floats) -> dict[Quantity, Floats]:
     found: dict[Quantity, Floats] = {}
     if "eps_dprime1" in QUANTITIES[task]:
         law = signal_detection.fit_power_law(cells.eps, cells.model, yes, trials)
@@ -123,15 +109,12 @@ def _thresholds(cells: Cells, task: str, yes: Floats, trials: Floats) -> dict[Qu
     return found
 
 
-def eps50(cells: Cells, index: int, task: str, yes: Floats, trials: Floats) -> Floats:
+def eps50(cells: Cells, index: int, task: Task, yes: Floats, trials: Floats) -> Floats:
     """Returns log2 ε₅₀ of a source model for B data sets with counts [B, L]; NaN with fewer than two levels."""
     levels = signal_levels(cells, index)
     if len(np.unique(levels)) < 2:
         return np.full(len(yes), np.nan)
-    model = estimates.PSYCHOMETRIC
-    columns = np.flatnonzero(cells.model == index)
-    if task == "2afc":
-        model = replace(model, guess=1 / cells.choices)
-    else:
-        columns, levels = cells.columns(index), np.concatenate([[-np.inf], levels])
+    columns = cells.columns(index)
+    levels = np.concatenate([[-np.inf], levels])
+    model = estimates.model_of(task, cells.choices)
     return psychometric.fit_psychometric(model, levels, yes[:, columns], trials[:, columns]).threshold

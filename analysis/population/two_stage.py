@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis import signal_detection
+from analysis import estimates, signal_detection
 from analysis.likelihood import Floats
 from analysis.population.censored_normal import NormalFit, fit_normal
 from analysis.threshold_draws import QUANTITIES, Quantity, eps50, signal_levels
-from analysis.trials import Cells
+from analysis.trials import Cells, Task
 
 FEWEST_TRIALS, FEWEST_LEVELS = 20, 3
 
@@ -47,9 +47,9 @@ class ParticipantThresholds:
         return fit_normal(self.low[own, a] - self.high[own, b], self.high[own, a] - self.low[own, b])
 
 
-def participant_thresholds(cells: Cells, task: str) -> ParticipantThresholds:
+def participant_thresholds(cells: Cells, task: Task) -> ParticipantThresholds:
     """Returns the first stage for the quantity that compares source models best in this task."""
-    quantity = QUANTITIES[task][0]
+    cells, quantity = estimates.counted(cells, task), QUANTITIES[task][0]
     estimate = _estimates(cells, task, quantity)
     low, high, answered = np.full_like(estimate, np.nan), np.full_like(estimate, np.nan), estimate > np.inf
     for index in range(len(cells.models)):
@@ -61,7 +61,7 @@ def participant_thresholds(cells: Cells, task: str) -> ParticipantThresholds:
     )
 
 
-def _estimates(cells: Cells, task: str, quantity: Quantity) -> Floats:
+def _estimates(cells: Cells, task: Task, quantity: Quantity) -> Floats:
     if quantity == "eps_dprime1":
         return signal_detection.fit_power_law(cells.eps, cells.model, cells.yes, cells.trials).log2_eps_dprime1
     return np.stack([eps50(cells, index, task, cells.yes, cells.trials) for index in range(len(cells.models))], axis=1)
@@ -73,7 +73,7 @@ def _answered(cells: Cells, index: int) -> np.ndarray:
     return enough
 
 
-def _bounds(cells: Cells, index: int, task: str, estimate: Floats) -> tuple[Floats, Floats]:
+def _bounds(cells: Cells, index: int, task: Task, estimate: Floats) -> tuple[Floats, Floats]:
     """Bounds [P]: the estimate inside the tested range; one-sided outside it or where every answer was the same."""
     own, levels = cells.model == index, signal_levels(cells, index)
     yes, trials = cells.yes[:, own].sum(axis=1), cells.trials[:, own].sum(axis=1)

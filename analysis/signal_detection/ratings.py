@@ -10,12 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from analysis.likelihood import TINY, Fit, Floats, deviance, maximise
 
 MOST_LOG_SIGMA, MOST_MU, MOST_CRITERION = 3.0, 10.0, 10.0
 LEAST_LOG_GAP, MOST_LOG_GAP = -12.0, 3.0
+NEAR = 0.02
 MU, LOG_SIGMA, FIRST_CRITERION = 0, 1, 2
 
 
@@ -45,6 +47,14 @@ class RatingFit:
     deviance: Floats
     degrees_of_freedom: int
     fit: Fit = field(repr=False)
+
+    @property
+    def inside(self) -> NDArray[np.bool_]:
+        """Whether μ and σ lie inside the limits of the fit, [B]; at a limit the ratings do not tell them."""
+        inside: NDArray[np.bool_] = (np.abs(self.mu) < MOST_MU - NEAR) & (
+            np.abs(np.log(self.sigma)) < MOST_LOG_SIGMA - NEAR
+        )
+        return inside
 
 
 def roc_points(noise: Floats, signal: Floats) -> tuple[Floats, Floats]:
