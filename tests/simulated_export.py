@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from core import rng
 from core.manifest import SCHEMA_VERSION, SetRecord, Stimulus, seal
@@ -73,13 +75,34 @@ def write_export(
 
 def write_evaluation(directory: Path, run: str, *, half: float, pictures: int = 300) -> Path:
     """Writes evaluation.json of a run whose accuracy is halved at ε = ``half``; returns the run directory."""
-    curve = []
-    for eps in (0, *EPS):
-        correct = round(pictures * 0.9 / (1 + (eps / half) ** 2))
-        curve.append(
-            {"attack": "pgd-20", "norm": "linf", "region": "full", "access": "full", "source": run, "eps": float(eps),
-             "pictures": pictures, "correct": correct, "accuracy": correct / pictures, "low": 0.0, "high": 1.0}
+    return _write_card(
+        directory, run, {eps: round(pictures * 0.9 / (1 + (eps / half) ** 2)) for eps in (0, *EPS)}, pictures
+    )
+
+
+def write_outcomes(directory: Path, run: str) -> Path:
+    """Writes evaluation.json and outcomes.parquet of a run, the outcomes being those of the set's pictures."""
+    rows = []
+    for picture, eps in itertools.product(range(PICTURES), (0, *EPS)):
+        margin = float(np.log2(least_eps(picture, run) / max(eps, 0.1)))
+        rows.append(
+            {"source_id": f"test/photograph/{picture:03d}", "source_class": "photograph",
+             "attack": "pgd-20" if eps else "none", "norm": "linf", "region": "full", "access": "full", "source": run,
+             "eps": float(eps), "prediction": "photograph" if margin > 0 else "drawing", "margin": margin,
+             "fooled": margin <= 0, "fooled_by": None}
         )  # fmt: skip
+    correct = {eps: sum(not row["fooled"] for row in rows if row["eps"] == eps) for eps in (0, *EPS)}
+    _write_card(directory, run, correct, PICTURES)
+    pd.DataFrame(rows).to_parquet(directory / "outcomes.parquet")
+    return directory
+
+
+def _write_card(directory: Path, run: str, correct: dict[int, int], pictures: int) -> Path:
+    curve = [
+        {"attack": "pgd-20", "norm": "linf", "region": "full", "access": "full", "source": run, "eps": float(eps),
+         "pictures": pictures, "correct": count, "accuracy": count / pictures, "low": 0.0, "high": 1.0}
+        for eps, count in correct.items()
+    ]  # fmt: skip
     record = {
         "schema_version": 2, "run": run, "method": run, "weights_sha256": "0" * 64, "dataset_fingerprint": "1" * 64,
         "seconds": 1.0, "device": "cpu", "versions": {}, "settings": {}, "randomised": False, "curve": curve,
