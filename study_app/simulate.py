@@ -85,13 +85,13 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m study_app.simulate", description="Let robot participants take part."
     )
     parser.add_argument("--url", required=True, help="address of the study, such as http://127.0.0.1:8000")
-    parser.add_argument("--participants", type=_positive, required=True, help="how many robots")
+    parser.add_argument("--participants", type=positive, required=True, help="how many robots")
     parser.add_argument("--observers", type=Path, required=True, metavar="FILE", help="the law that they obey (TOML)")
     parser.add_argument("--manifest", type=Path, required=True, metavar="SETDIR", help="the stimulus set of the study")
     parser.add_argument(
         "--wait", type=float, default=30.0, metavar="SECONDS", help="patience with a silent server (30)"
     )
-    parser.add_argument("--workers", type=_positive, default=4, help="robots at a time (4)")
+    parser.add_argument("--workers", type=positive, default=4, help="robots at a time (4)")
     parser.add_argument(
         "--platform",
         choices=get_args(Platform),
@@ -104,7 +104,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """Returns the whole number of at least 1 in an option's text."""
     value = int(text) if text.isdecimal() else 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")

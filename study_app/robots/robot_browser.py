@@ -23,10 +23,11 @@ class Browser:
     Attributes:
         url: of the study, without a slash at the end.
         wait_s: how long a request is sent again to a server that does not answer.
+        kept: name of the cookie by which the server knows who has begun.
     """
 
-    def __init__(self, url: str, wait_s: float, client: requests.Session | None = None) -> None:
-        self.url, self.wait_s = url, wait_s
+    def __init__(self, url: str, wait_s: float, client: requests.Session | None = None, kept: str = SESSION) -> None:
+        self.url, self.wait_s, self.kept = url, wait_s, kept
         self._client = client or requests.Session()
         self._client.headers.update({"Origin": url})
 
@@ -40,12 +41,12 @@ class Browser:
 
     @property
     def session(self) -> str | None:
-        """The token of the session's cookie; ``None`` before consent."""
-        return self._cookie(SESSION)
+        """The token of that cookie; ``None`` before consent."""
+        return self._cookie(self.kept)
 
     @session.setter
     def session(self, token: str) -> None:
-        self._client.cookies.set(self._name(SESSION), token)
+        self._client.cookies.set(self._name(self.kept), token)
 
     def get(self, path: str) -> requests.Response:
         """Returns the answer to a request that changes nothing."""
@@ -60,7 +61,7 @@ class Browser:
         return self._send("POST", path, may_fail=may_fail, json=body, headers={CSRF_HEADER: self._csrf()})
 
     def _csrf(self) -> str:
-        return csrf_token(self._cookie(SESSION) or self._cookie(VISITOR) or "")
+        return csrf_token(self._cookie(self.kept) or self._cookie(VISITOR) or "")
 
     def _cookie(self, name: str) -> str | None:
         return self._client.cookies.get(self._name(name))
