@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from analysis.wording import NONE, number
 from core import config, kept_maps, rng
-from core.annotations.agreement import estimate
+from core.annotations.agreement import LEAST_PICTURES, estimate
 from core.annotations.consensus import salient
 from core.annotations.sets import SetRecord
 from core.kept_maps import KeptMaps
@@ -111,15 +111,16 @@ def spearman(one: Levels, two: Levels) -> float | None:
 
 
 def summarised(rows: Sequence[Row], replicates: int, seed: int, name: str) -> Row:
-    """Returns the mean of each measure over pictures with its 95 % interval, which resamples pictures."""
+    """Returns the mean of each measure over pictures with its 95 % interval, which resamples five pictures or more."""
     found: Row = {"pictures": len(rows)}
+    replicates = replicates if len(rows) >= LEAST_PICTURES else 0
     values = {key: np.asarray([np.nan if row[key] is None else row[key] for row in rows]) for key in MEASURES}
     drawn: dict[str, list[float]] = {key: [] for key in MEASURES}
     for chosen in _resamples(len(rows), replicates, seed, name):
         for key, column in values.items():
             drawn[key].append(_mean(column[chosen]))
     for key, column in values.items():
-        found[key] = estimate(_mean(column), np.asarray(drawn[key]) if len(rows) > 1 else np.full(1, np.nan))
+        found[key] = estimate(_mean(column), np.asarray(drawn[key]))
     return found
 
 
@@ -130,7 +131,7 @@ def _mean(values: NDArray[np.float64]) -> float:
 
 def _resamples(count: int, replicates: int, seed: int, name: str) -> Iterator[NDArray[np.int64]]:
     generator = rng.numpy_generator(seed, "salient regions", name)
-    for _ in range(replicates if count > 1 else 0):
+    for _ in range(replicates):
         yield generator.integers(count, size=count)
 
 

@@ -55,15 +55,6 @@ def section(study: Study, annotation_sets: Sequence[Path], evaluations: Sequence
     )
 
 
-def input_files(annotation_sets: Sequence[Path]) -> dict[str, Path]:
-    """Returns the files of annotation sets that name all that the section reads, for the manifest of the report."""
-    return {
-        f"annotations/{path.name}/{name}": path / name
-        for path in annotation_sets
-        for name in ("annotations.json", "agreement.json")
-    }
-
-
 # ---- agreement ----
 
 
@@ -175,7 +166,8 @@ def _methods(results: Row) -> str:
     text = (
         f"Salient regions were drawn by {plural(first['people'], 'annotator')} on "
         f"{plural(first['pictures'], 'picture')}; their consensus is {method}, salient above "
-        f"{first['consensus']['threshold']:g}. Agreement is the mean Dice and IoU of pairs, Krippendorff’s α and Fleiss’ κ, with Poisson-bootstrap intervals over pictures."
+        f"{first['consensus']['threshold']:g}. Agreement is the mean Dice and IoU of pairs, Krippendorff’s α and "
+        "Fleiss’ κ, with Poisson-bootstrap intervals over pictures."
     )
     if results["comparisons"]:
         text += (

@@ -23,7 +23,8 @@ SUMS = (
     "pictures", "dice", "iou", "pixels", "painted", "unpainted", "within", "differing", "ratings", "areas", "squares",
     "spread",
 )  # fmt: skip
-_LEAST_ANNOTATORS = 3  # of which an interval over annotators can be made
+_LEAST_ANNOTATORS = 4  # of which an interval over annotators can be made
+LEAST_PICTURES = 5  # of which an interval over pictures can be made
 
 
 def intersections(masks: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -120,7 +121,8 @@ class Totals:
     def measures(self) -> dict[str, Any]:
         """Returns each measure with its 95 % percentile interval, of sums in the order of ``SUMS``."""
         point, drawn = indices(self.sums), indices(self.drawn)
-        table = {name: estimate(float(point[name]), drawn[name]) for name in point}
+        enough = self.sums[0] >= LEAST_PICTURES
+        table = {name: estimate(float(point[name]), drawn[name] if enough else drawn[name][:0]) for name in point}
         return {"pictures": int(self.sums[0]), **table}
 
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from core import files, picture_sets
 from core.annotations import agreement, coco, overlays, sets
-from core.annotations.agreement import SUMS, Totals
+from core.annotations.agreement import LEAST_PICTURES, SUMS, Totals
 from core.annotations.sets import Annotation, SetRecord
 from core.annotations.staple import staple
 from core.errors import DataError
@@ -284,7 +284,7 @@ class _Pass:
             return row
         totals = self.annotators[name]
         with np.errstate(divide="ignore", invalid="ignore"):
-            drawn = totals.drawn / totals.drawn[:, :1]
+            drawn = totals.drawn / totals.drawn[:, :1] if totals.sums[0] >= LEAST_PICTURES else totals.drawn[:0]
         point = totals.sums / totals.sums[0]
         compared = {
             key: agreement.estimate(float(point[place]), drawn[:, place]) for place, key in ((1, "dice"), (2, "iou"))

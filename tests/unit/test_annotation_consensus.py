@@ -146,7 +146,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
     assert 0.90 <= covered / 200 <= 0.99
 
 
-def test_an_interval_over_annotators_is_wider_where_one_of_them_disagrees_and_needs_three():
+def test_an_interval_over_annotators_is_wider_where_one_of_them_disagrees_and_needs_four():
     def pairs(odd):
         names = "abcdef"
         dice = {(x, y): odd if "f" in (x, y) else 0.8 for x in names for y in names if x < y}
@@ -157,7 +157,15 @@ def test_an_interval_over_annotators_is_wider_where_one_of_them_disagrees_and_ne
     assert same["high"] - same["low"] < 1e-9
     assert odd["low"] < odd["estimate"] < odd["high"]
     refused = over_annotators({("a", "b"): np.ones(3)}, 500, 1)
-    assert refused["not_estimable"]["message"] == "an interval over annotators needs at least 3, got 2"
+    assert refused["not_estimable"]["message"] == "an interval over annotators needs at least 4, got 2"
+
+
+def test_fewer_than_five_pictures_give_no_interval():
+    totals = Totals(12, 200)
+    for picture in range(5):
+        assert totals.measures()["dice"]["low"] is None
+        totals.add(np.ones(12), weights(1, f"p{picture}", 200))
+    assert totals.measures()["dice"] == {"estimate": 1, "low": 1, "high": 1}
 
 
 def test_what_is_not_defined_has_no_number_and_few_replicates_are_refused():
