@@ -16,7 +16,12 @@ PORT ?= 8765
 PARTICIPANTS ?= 48
 JOBS ?= 2
 METHODS := standard pgd-at sip-at
-RUNS := $(METHODS:%=$(WORK)/runs/%)
+PEOPLE := $(if $(wildcard core/configs/$(CONFIG)-sip-at-people.toml),sip-at-people)
+SHOWN := $(METHODS:%=$(WORK)/runs/%)
+RUNS := $(SHOWN) $(PEOPLE:%=$(WORK)/runs/%)
+ANNOTATIONS := $(if $(PEOPLE),$(WORK)/annotations)
+ANNOTATORS ?= 3
+TASK := study_app/annotation/tasks/demo.toml
 OBSERVERS := study_app/observers/demo.toml
 PROTOCOL := study_app/protocols/demo.toml
 VENDOR := study_app/static/vendor/jspsych.js
@@ -24,7 +29,7 @@ STUDY = DATABASE_URL="sqlite:///$(abspath $(WORK))/study.sqlite" $(BIN)/flask --
 export PIP_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup translations demo demo-train demo-evaluate demo-stimuli demo-study demo-report serve clean-demo test check fmt report rivals bench load faults fuzz chromium
+.PHONY: help setup translations demo demo-annotate demo-train demo-evaluate demo-stimuli demo-study demo-report serve clean-demo test check fmt report rivals bench load faults fuzz chromium
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -60,12 +65,14 @@ chromium: $(VENV)/.dev
 
 # ---- the main job, command by command (README explains each) ------------------------------------------------------
 
-demo: setup ## the whole loop: train, evaluate, stimuli, study with robots, report
+demo: setup ## the whole loop: annotate, train, evaluate, stimuli, study with robots, report
 	@$(MAKE) --no-print-directory demo-report
 	@echo
 	@echo "The report:          $(WORK)/report/index.html"
 	@echo "The study, for you:  make serve$(if $(filter demo,$(CONFIG)),, CONFIG=$(CONFIG))"
+	@$(if $(PEOPLE),echo "Paint, for you:      the same, then the address with /annotate/",:)
 
+demo-annotate: $(ANNOTATIONS:%=%/agreement.json)
 demo-train: $(RUNS:%=%/weights.safetensors)
 demo-evaluate: $(RUNS:%=%/evaluation.json)
 demo-stimuli: $(WORK)/stimuli/set.json
@@ -76,11 +83,32 @@ $(WORK)/runs/%/weights.safetensors: core/configs/$(CONFIG)-%.toml
 	$(BIN)/python -m core.train $< --run-dir $(@D) --resume
 	@touch $@
 
+$(WORK)/runs/sip-at-people/weights.safetensors: core/configs/$(CONFIG)-sip-at-people.toml $(WORK)/annotations/agreement.json
+	$(BIN)/python -m core.train $< --run-dir $(@D) --resume --set salience.path=$(WORK)/annotations
+	@touch $@
+
+$(WORK)/pictures/pictures.json: core/configs/$(CONFIG)-sip-at-people.toml
+	rm -rf $(@D)
+	$(BIN)/python -m core.picture_set $< --out $(@D) --per-class 8
+	@touch $@
+
+$(WORK)/annotations/agreement.json: $(WORK)/pictures/pictures.json $(TASK)
+	$(STUDY) init-db
+	$(STUDY) register-pictures $(WORK)/pictures
+	$(STUDY) register-annotation $(TASK) --pictures pictures
+	@$(STUDY) serve --port $(PORT) 2>$(WORK)/server.log & server=$$!; trap "kill $$server 2>/dev/null || true" EXIT; set -x; \
+	  $(BIN)/python -m study_app.annotate_simulate --url http://127.0.0.1:$(PORT) --wait 30 --annotators $(ANNOTATORS) \
+	    --state $(WORK)/annotators.jsonl
+	rm -rf $(@D)
+	$(STUDY) export-annotations $(@D)
+	$(BIN)/python -m core.annotations consensus $(@D)
+	@touch $@
+
 $(RUNS:%=%/evaluation.json) &: $(RUNS:%=%/weights.safetensors)
 	$(BIN)/python -m core.evaluate $(RUNS)
 
-$(WORK)/stimuli/set.json: core/configs/$(CONFIG)-stimuli.toml $(RUNS:%=%/weights.safetensors)
-	$(BIN)/python -m core.stimuli $< --runs $(RUNS) --out $(@D)
+$(WORK)/stimuli/set.json: core/configs/$(CONFIG)-stimuli.toml $(SHOWN:%=%/weights.safetensors)
+	$(BIN)/python -m core.stimuli $< --runs $(SHOWN) --out $(@D)
 	@touch $@
 
 $(WORK)/export/dataset_description.json: $(WORK)/stimuli/set.json $(OBSERVERS) $(PROTOCOL)
@@ -94,10 +122,10 @@ $(WORK)/export/dataset_description.json: $(WORK)/stimuli/set.json $(OBSERVERS) $
 	$(STUDY) export $(@D)
 
 $(WORK)/report/manifest.json: $(WORK)/export/dataset_description.json $(RUNS:%=%/evaluation.json)
-	$(BIN)/python analysis/report.py $(WORK)/export --evaluations $(RUNS) --observers $(OBSERVERS) --out $(@D)
+	$(BIN)/python analysis/report.py $(WORK)/export --evaluations $(RUNS) $(ANNOTATIONS:%=--annotations %) --observers $(OBSERVERS) --out $(@D)
 	@touch $@
 
-serve: setup ## the demo's study in a browser, for people
+serve: setup ## the demo's study, and its annotation task under /annotate/, in a browser, for people
 	@test -f $(WORK)/study.sqlite || { echo "error: no study in $(WORK)/ yet; run make demo first" >&2; exit 1; }
 	$(STUDY) serve --port $(PORT)
 

@@ -23,7 +23,7 @@ Operations = list[dict[str, Any]]
 Floats = NDArray[np.float64]
 BLOB_SHARE = 0.25  # of the picture's area
 MS_A_POINT = 20
-SIDE_A_BAND = 10  # a robot's brush is this part of the shorter side
+SIDE_A_BAND = 8  # a robot's brush is this part of the shorter side
 
 
 @dataclass(frozen=True, kw_only=True)

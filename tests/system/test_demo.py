@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from core.annotations import sets
+
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = ("pgd-at", "sip-at", "standard")
+PEOPLE = "sip-at-people"  # evaluated and reported; the participants see no stimuli of it
 
 
 def make(*words, **environment):
@@ -79,6 +82,20 @@ def test_machines_fall_along_the_ladder_and_adversarial_training_stands_above_st
         assert at_8[name]["low"] > at_8["standard"]["high"]
 
 
+def test_a_model_is_trained_on_what_annotators_agreed_upon(demo, results):
+    record = sets.read_record(demo / "annotations")
+    assert record.counts["annotators"] == 3
+    assert record.counts["annotations"] == 3 * record.counts["annotated"] == 360
+    assert len(record.maps) >= 110, "a few pictures may be skipped by everybody"
+    run = json.loads((demo / "runs" / PEOPLE / "record.json").read_text(encoding="utf-8"))
+    assert record.sha256 in json.dumps(run)
+    assert results["evaluations_without_human_data"] == [PEOPLE]
+    regions = results["salient-regions"]
+    assert [each["sha256"] for each in regions["sets"]] == [record.sha256]
+    assert {row["run"] for row in regions["training"]} == {"sip-at", PEOPLE, "pgd-at", "standard"}
+    assert regions["comparisons"], "with the spectral residual that sip-at was trained on"
+
+
 def test_nothing_is_done_twice(demo):
     before = {path: path.stat().st_mtime_ns for path in demo.rglob("*") if path.is_file()}
     done = make("demo", f"WORK={demo}")
@@ -88,8 +105,9 @@ def test_nothing_is_done_twice(demo):
 
 
 def test_the_report_again_has_the_same_bytes(demo, tmp_path):
-    runs = [str(demo / "runs" / name) for name in ("standard", "pgd-at", "sip-at")]
+    runs = [str(demo / "runs" / name) for name in ("standard", "pgd-at", "sip-at", PEOPLE)]
     command = [sys.executable, "analysis/report.py", str(demo / "export"), "--evaluations", *runs]
+    command += ["--annotations", str(demo / "annotations")]
     command += ["--observers", "study_app/observers/demo.toml", "--out", str(tmp_path / "report")]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     first, second = ({path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
