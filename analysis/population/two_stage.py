@@ -25,6 +25,7 @@ class ParticipantThresholds:
     """Bounds on each participant's log2 ε, [P, M]; equal where it is known, −∞ and ∞ where nothing is.
 
     ``answered`` says who gave enough answers to a source model to be fitted; for the others the bounds are NaN.
+    ``error`` is the standard error of a known threshold, [P, M]; NaN where it was not computed (outside yes-no).
     """
 
     quantity: Quantity
@@ -33,6 +34,7 @@ class ParticipantThresholds:
     low: Floats
     high: Floats
     answered: np.ndarray
+    error: Floats
 
     def of(self, model: str) -> NormalFit | None:
         """Returns the distribution over those who answered enough; ``None`` where it is not estimable."""
@@ -50,21 +52,25 @@ class ParticipantThresholds:
 def participant_thresholds(cells: Cells, task: Task) -> ParticipantThresholds:
     """Returns the first stage for the quantity that compares source models best in this task."""
     cells, quantity = estimates.counted(cells, task), QUANTITIES[task][0]
-    estimate = _estimates(cells, task, quantity)
+    estimate, error = _estimates(cells, task, quantity)
     low, high, answered = np.full_like(estimate, np.nan), np.full_like(estimate, np.nan), estimate > np.inf
     for index in range(len(cells.models)):
         answered[:, index] = _answered(cells, index)
         low[:, index], high[:, index] = _bounds(cells, index, task, estimate[:, index])
     low[~answered], high[~answered] = np.nan, np.nan
     return ParticipantThresholds(
-        quantity=quantity, models=cells.models, participants=cells.participants, low=low, high=high, answered=answered
-    )
+        quantity=quantity, models=cells.models, participants=cells.participants, low=low, high=high, answered=answered,
+        error=np.where(low == high, error, np.nan),
+    )  # fmt: skip
 
 
-def _estimates(cells: Cells, task: Task, quantity: Quantity) -> Floats:
+def _estimates(cells: Cells, task: Task, quantity: Quantity) -> tuple[Floats, Floats]:
     if quantity == "eps_dprime1":
-        return signal_detection.fit_power_law(cells.eps, cells.model, cells.yes, cells.trials).log2_eps_dprime1
-    return np.stack([eps50(cells, index, task, cells.yes, cells.trials) for index in range(len(cells.models))], axis=1)
+        law = signal_detection.fit_power_law(cells.eps, cells.model, cells.yes, cells.trials)
+        return law.log2_eps_dprime1, signal_detection.threshold_errors(law, cells.eps, cells.model, cells.trials)
+    each = [eps50(cells, index, task, cells.yes, cells.trials) for index in range(len(cells.models))]
+    found = np.stack(each, axis=1)
+    return found, np.full_like(found, np.nan)
 
 
 def _answered(cells: Cells, index: int) -> np.ndarray:

@@ -23,13 +23,13 @@ FIELDS: dict[str, str] = {
 DRAWN = ("d_prime", "criterion", "bias", "d_prime_independent")
 WORDS: dict[Task, str] = {
     "yes-no": "d′ = z(H) − z(F) says how well a perturbation is told from none; c = −(z(H) + z(F)) / 2 how readily "
-    "people say yes (below 0: readily). All cells share the trials without perturbation, so their d′ err together. Where "
-    "everything is detected the number of answers limits d′: it is “at least so much”.",
+    "people say yes (below 0: readily). All cells share the trials without perturbation, so their d′ err together. "
+    "Where everything is detected the number of answers limits d′: it is “at least so much”.",
     "2afc": "d′ = (z(H) − z(F)) / √2 from answers “left” by the side of the perturbed picture, so that a preference "
     "for a side does not lower it; a side bias above 0 is a preference for the right.",
     "same-different": "d′ under two rules: the evidence of the two pictures is compared (differencing), or each is "
-    "judged by itself (independent observations). Which rule people follow cannot be told from these rates, so compare source "
-    "models within one rule. 0: “different” was said no more often than of equal pairs.",
+    "judged by itself (independent observations). Which rule people follow cannot be told from these rates, so "
+    "compare source models within one rule. 0: “different” was said no more often than of equal pairs.",
 }  # fmt: skip
 
 
@@ -70,8 +70,8 @@ def _methods(task: Task, results: dict[str, Any]) -> str:
     rule = {
         "yes-no": "Sensitivity d′ and criterion c were computed from hits and false alarms",
         "2afc": "Sensitivity d′ and side bias were computed from the answers by side",
-        "same-different": "Sensitivity d′ was computed by the differencing rule (by bisection) and by that of independent "
-        "observations (in closed form)",
+        "same-different": "Sensitivity d′ was computed by the differencing rule (by bisection) and by that of "
+        "independent observations (in closed form)",
     }[task]
     text = (
         f"{rule} pooled over participants, with the log-linear correction; intervals are ± t(P − 1) bootstrap standard "
@@ -80,7 +80,7 @@ def _methods(task: Task, results: dict[str, Any]) -> str:
     if "ratings" in results:
         text += (
             " Confidence ratings gave ROC curves, the area under them (Mann-Whitney), and d_a and zROC slope by "
-            f"maximum likelihood ({RATING_DRAWS} draws at most) of two normal distributions with variances of their own."
+            f"maximum likelihood ({RATING_DRAWS} draws at most) of two normal distributions with their own variances."
         )
     return text
 

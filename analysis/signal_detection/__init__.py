@@ -12,6 +12,7 @@ from analysis.signal_detection.power_law import (
     PowerLawFit,
     d_prime_at,
     fit_power_law,
+    threshold_errors,
 )
 from analysis.signal_detection.ratings import (
     RatingFit,
@@ -55,6 +56,7 @@ __all__ = [
     "log_linear_rate",
     "roc_points",
     "sensitivity",
+    "threshold_errors",
     "two_alternatives",
     "z_score",
 ]

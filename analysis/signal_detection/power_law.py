@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, ndtr
 
-from analysis.likelihood import Fit, Floats, best_of, deviance, maximise
+from analysis.likelihood import TINY, Fit, Floats, best_of, deviance, maximise
 from analysis.psychometric import ASYMPTOTE, LOGIT_BOX, beta_prior
 
 EXPONENT_PRIOR = (1.5, 1.0)  # ln b ~ Normal(ln 1.5, 1): b between 0.2 and 11 in 95 %
@@ -82,6 +82,27 @@ def fit_power_law(eps: Floats, model: NDArray[np.int64], hits: Floats, trials: F
         free_parameters=theta.shape[1],
         fit=best,
     )
+
+
+def threshold_errors(fit: PowerLawFit, eps: Floats, model: NDArray[np.int64], trials: Floats) -> Floats:
+    """Returns standard errors of log2 ε(d′ = 1), [B, M], from the expected information and the priors.
+
+    Args:
+        fit: of B data sets.
+        eps: ε of each row in grey levels, [L]; ``model`` is the source model of each row, [L], as they were fitted.
+        model: see there.
+        trials: [B, L].
+    """
+    theta = fit.fit.parameters
+    probability, jacobian = _curve(eps, model, theta)
+    p = np.clip(probability, TINY, 1 - TINY)
+    information = np.einsum("blp,bl,blq->bpq", jacobian, trials / (p * (1 - p)), jacobian)
+    diagonal = np.arange(theta.shape[1])
+    information[:, diagonal, diagonal] += _prior(theta)[2]
+    models = fit.log2_eps_dprime1.shape[1]
+    variances = np.linalg.pinv(information, hermitian=True)[:, diagonal, diagonal]
+    errors: Floats = np.sqrt(variances[:, 2 : 2 + models])
+    return errors
 
 
 def _box(levels: Floats, models: int) -> tuple[Floats, Floats]:

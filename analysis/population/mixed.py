@@ -1,0 +1,103 @@
+"""The mixed-model view of a yes-no study: thresholds of the typical observer, and how people and pictures differ."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.stats import norm
+
+from analysis import estimates
+from analysis.intervals import NORMAL
+from analysis.mixed_models import DetectionModel, conditional, fit_detection, grouped, marginal
+from analysis.trials import Export
+
+MOST_ROWS, MOST_PARTICIPANTS, FEWEST_PICTURES = 100_000, 1_000, 5
+POINTS = 41
+FORMULA = "P(yes) = λ/2 + (1 − λ) Φ(−k + (ε/ε₁[source model])^b[source model] + (1 + d | participant) + (1 | picture))"
+
+
+def mixed_model(export: Export) -> tuple[DetectionModel | None, str]:
+    """Returns the model, or ``None`` and why it was not fitted."""
+    if (reason := _refusal(export)) is not None:
+        return None, reason
+    cells, answers = export.cells, export.answers
+    data = grouped(answers.participant, answers.picture, answers.cell, answers.yes, cells.eps, cells.model)
+    if len(data.yes) > MOST_ROWS:
+        return None, f"{len(data.yes)} combinations of participant, picture and cell are more than {MOST_ROWS}"
+    fitted = fit_detection(data)
+    if not fitted.fit.converged:
+        return None, "the fit did not converge"
+    return fitted, ""
+
+
+def _refusal(export: Export) -> str | None:
+    cells = export.cells
+    if export.task != "yes-no":
+        return "the mixed model is one of yes-no answers"
+    if len(cells.participants) > MOST_PARTICIPANTS:
+        return f"{len(cells.participants)} participants are more than {MOST_PARTICIPANTS}"
+    if len(export.answers.pictures) < FEWEST_PICTURES:
+        return f"fewer than {FEWEST_PICTURES} pictures were shown, so how pictures differ cannot be told"
+    for index, name in enumerate(cells.models):
+        if (reason := estimates.refusal(cells, index)) is not None:
+            return f"{name}: {estimates.REASONS[reason]}"
+    return None
+
+
+def mixed_results(fitted: DetectionModel, export: Export) -> dict[str, Any]:
+    """Returns the estimates (JSON types): thresholds, spreads, curves, flags."""
+    models = export.cells.models
+    sd_criterion, sd_slope = fitted.participant_sd
+    both = sd_criterion * sd_slope
+    return {
+        "formula": FORMULA,
+        "link": "probit", "estimator": "Laplace", "rows": fitted.fit.rows, "log_likelihood": fitted.fit.log_likelihood,
+        "converged": fitted.fit.converged, "singular": fitted.fit.singular,
+        "largest_gradient": fitted.fit.largest_gradient, "lapse_held": fitted.lapse, "criterion": fitted.criterion,
+        "participant_sd": {"criterion": sd_criterion, "slope": sd_slope},
+        "participant_correlation": float(fitted.participant_covariance[0, 1] / both) if both else None,
+        "picture_sd": fitted.picture_sd,
+        "thresholds": {name: _threshold(fitted, index, export) for index, name in enumerate(models)},
+        "contrasts": [_contrast(fitted, models, a, b) for a in range(len(models)) for b in range(a + 1, len(models))],
+        "curves": {name: _curves(fitted, index, export) for index, name in enumerate(models)},
+    }  # fmt: skip
+
+
+def _threshold(fitted: DetectionModel, index: int, export: Export) -> dict[str, Any] | None:
+    """ε₁ with a normal interval; ``None`` beyond the tested range."""
+    levels = np.log2(export.cells.eps[export.cells.model == index])
+    value = float(fitted.log2_eps_dprime1[index])
+    if not levels.min() <= value <= levels.max():
+        return None
+    half = NORMAL * float(np.sqrt(fitted.covariance[index, index]))
+    low, high = value - half, value + half
+    return {
+        "estimate": 2**value,
+        "low": 2**low if low >= levels.min() else None,
+        "high": 2**high if high <= levels.max() else None,
+        "exponent": float(fitted.exponent[index]),
+    }
+
+
+def _contrast(fitted: DetectionModel, models: tuple[str, ...], first: int, second: int) -> dict[str, Any]:
+    weights = np.zeros(len(models))
+    weights[first], weights[second] = 1.0, -1.0
+    value = float(weights @ fitted.log2_eps_dprime1)
+    error = float(np.sqrt(weights @ fitted.covariance @ weights))
+    return {
+        "contrast": f"{models[first]}/{models[second]}",
+        "ratio": {"estimate": 2**value, "low": 2 ** (value - NORMAL * error), "high": 2 ** (value + NORMAL * error)},
+        "z": value / error,
+        "p": float(2 * norm.sf(abs(value) / error)),
+    }
+
+
+def _curves(fitted: DetectionModel, index: int, export: Export) -> dict[str, list[float]]:
+    levels = np.log2(export.cells.eps[export.cells.model == index])
+    eps = 2 ** np.linspace(levels.min(), levels.max(), POINTS)
+    return {
+        "eps": eps.tolist(),
+        "conditional": conditional(fitted, index, eps).tolist(),
+        "marginal": marginal(fitted, index, eps).tolist(),
+    }
