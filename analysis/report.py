@@ -60,7 +60,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--plan", type=Path, metavar="FILE", help="plan.toml, fixed beforehand: what is confirmatory, who is left out"
     )
     parser.add_argument(
-        "--annotations", type=Path, metavar="SET", help="annotation set: what people call salient, beside what they see"
+        "--annotations",
+        type=Path,
+        nargs="*",
+        default=[],
+        metavar="SET",
+        help="annotation sets: what people call salient",
     )
     parser.add_argument(
         "--bootstrap", type=int, default=2000, metavar="B", help="draws of participants (default: 2000)"

@@ -17,6 +17,8 @@ from analysis import (
     picture_view,
     reaction_times,
     robustness,
+    salient_regions,
+    sensitivity,
     summary,
 )
 from analysis.blocks import Paragraph, Section
@@ -28,15 +30,24 @@ from analysis.wording import plural, thousands
 Row = dict[str, Any]
 CHECKS: tuple[Callable[[Study], Section], ...] = (design_checks.section, exclusions.section)  # before any result
 ANALYSES: tuple[Callable[[Study], Section], ...] = (
-    contrasts.section, robustness.section, joint.section, picture_view.section, reaction_times.section,
-)  # fmt: skip
+    sensitivity.section,
+    contrasts.section,
+    robustness.section,
+    joint.section,
+    picture_view.section,
+    reaction_times.section,
+)
 KEYS = {"exclusions": "exclusion_rules"}  # under which a section's results stand, where not under its own name
 
 
 def collect(study: Study) -> list[Section]:
     """Returns the checks and the analyses of a study in order, with a bar on stderr."""
-    makers = tqdm((*CHECKS, *ANALYSES), desc="sections", unit="section", disable=not study.progress)
-    return [make(study) for make in makers]
+    makers = (*CHECKS, *ANALYSES, *((_salient_regions,) if study.annotations else ()))
+    return [make(study) for make in tqdm(makers, desc="sections", unit="section", disable=not study.progress)]
+
+
+def _salient_regions(study: Study) -> Section:
+    return salient_regions.section(study, study.annotations, study.evaluation_paths)
 
 
 def results_of(sections: Sequence[Section]) -> Row:

@@ -31,7 +31,8 @@ class Study:
         replicates: bootstrap draws.
         seed: of all random numbers.
         progress: show bars on stderr.
-        annotations: folder of an annotation set (docs/contracts.md), if salient regions were annotated.
+        annotations: folders of annotation sets (docs/contracts.md), where salient regions were annotated.
+        evaluation_paths: run directories or evaluation.json files that ``evaluations`` were read from.
     """
 
     export: Export
@@ -43,14 +44,15 @@ class Study:
     replicates: int
     seed: int
     progress: bool = True
-    annotations: Path | None = None
+    annotations: tuple[Path, ...] = ()
+    evaluation_paths: tuple[Path, ...] = ()
 
 
 def read_study(
     export: Path,
     *,
     columns: Path | None = None,
-    annotations: Path | None = None,
+    annotations: Sequence[Path] = (),
     evaluations: Sequence[Path] = (),
     observers: Path | None = None,
     plan: Path | None = None,
@@ -66,8 +68,8 @@ def read_study(
         PercepsilonError: a file is absent, contradicts another or itself, or holds what is not allowed.
     """
     decided = read_plan(plan)
-    if annotations is not None:
-        read_record(annotations)
+    for directory in annotations:
+        read_record(directory)
     return Study(
         export=read_export(export, decided) if columns is None else read_foreign(export, columns, decided),
         plan=decided,
@@ -78,7 +80,8 @@ def read_study(
         replicates=replicates,
         seed=seed,
         progress=progress,
-        annotations=annotations,
+        annotations=tuple(annotations),
+        evaluation_paths=tuple(evaluations),
     )
 
 
@@ -99,8 +102,10 @@ def input_hashes(
         for name, file in (*named, ("outcomes.parquet", outcomes_file(path))):
             if file is not None:
                 hashes[f"{run}/{name}"] = files.sha256_file(file)
-    if study.annotations is not None:
-        hashes["annotations/annotations.json"] = files.sha256_file(study.annotations / "annotations.json")
+    for annotated in study.annotations:
+        for file in (annotated / "annotations.json", annotated / "agreement.json"):
+            if file.is_file():
+                hashes[f"annotations/{annotated.name}/{file.name}"] = files.sha256_file(file)
     for name, file in (("observers.toml", observers), ("plan.toml", plan), ("columns.toml", columns)):
         if file is not None:
             hashes[name] = files.sha256_file(file)
