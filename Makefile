@@ -70,7 +70,7 @@ demo: setup ## the whole loop: annotate, train, evaluate, stimuli, study with ro
 	@echo
 	@echo "The report:          $(WORK)/report/index.html"
 	@echo "The study, for you:  make serve$(if $(filter demo,$(CONFIG)),, CONFIG=$(CONFIG))"
-	@$(if $(PEOPLE),echo "The painting as well: the same with /annotate/ after the address",:)
+	@$(if $(PEOPLE),echo "The painting too:    the same with /annotate/ after the address",:)
 
 demo-annotate: $(ANNOTATIONS:%=%/agreement.json)
 demo-train: $(RUNS:%=%/weights.safetensors)
