@@ -1,0 +1,110 @@
+"""docs/coverage.md and its figure, made from the shares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from analysis.drawing import SETTINGS, svg
+from benchmarks.coverage.acceptance import GATES, Share
+from core import files
+
+TITLES = {"coverage": "Intervals at 95 %", "error": "Tests at α = 0.05"}
+Rows = Sequence[tuple[str, str, list[Share]]]
+HEAD = """# What the intervals cover, and how often the tests err
+
+Made by `make coverage` (`python -m benchmarks.coverage`); the numbers are in `benchmarks/results/coverage.json`. Studies
+of observers whose law is known are simulated and put through the functions that the report uses. An interval at 95 %
+should cover the truth in 95 % of them; a test at α = 0.05 should reject what is true in 5 %. A share is judged by the
+exact binomial band of its n at α = 0.01 (of a coverage: 0.920 to 0.975 with n 400, 0.937 to 0.962 with n 2000).
+
+- **Correctly specified** cells must lie inside the band. Clustered defaults must do so with participants that differ.
+- Where a method is **documented as conservative** (Holm, two one-sided tests, McNemar's exact test, the crossed
+  bootstrap, rates and d′ that take the larger of two standard errors), only the side that would make it too sure counts.
+- **Mis-specified** cells (answers overdispersed, a fit that takes them for binomial) are reported and not judged.
+
+"""
+
+
+def write(docs: Path, rows: Rows) -> None:
+    """Writes the page and the figure into the folder of the documentation."""
+    (docs / "figures").mkdir(parents=True, exist_ok=True)
+    files.write_text(docs / "figures" / "coverage.svg", figure(rows))
+    files.write_text(docs / "coverage.md", text(rows))
+
+
+def text(rows: Rows) -> str:
+    """Returns the page."""
+    shares = [share for _, _, found in rows for share in found]
+    judged = [share for share in shares if share.met is not None]
+    missed = [f"{share.quantity} ({where}): {value(share)}" for _, where, found in rows for share in found
+              if share.met is False]  # fmt: skip
+    verdict = f"**{len(judged) - len(missed)} of {len(judged)} judged shares lie where they should**"
+    verdict += f"; {len(shares) - len(judged)} more are reported.\n"
+    if missed:
+        verdict += "\nMissed:\n\n" + "\n".join(f"- {line}" for line in missed) + "\n"
+    picture = f"\n![{description(rows)}](figures/coverage.svg)\n"
+    return HEAD + verdict + picture + "".join(map(_table, rows))
+
+
+def _table(row: tuple[str, str, list[Share]]) -> str:
+    _, where, shares = row
+    lines = [f"\n## {where[0].upper()}{where[1:]}\n", "| quantity | share | band | n | missed below, above | width | |",
+             "|---|---|---|---|---|---|---|"]  # fmt: skip
+    lines += [
+        f"| {share.quantity} | {value(share)} | {share.band[0]:.3f} to {share.band[1]:.3f} | {share.n} | "
+        f"{_sides(share)} | {'' if share.width is None else f'{share.width:.3g}'} | {words(share)} |"
+        for share in shares
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def value(share: Share) -> str:
+    """Returns the value of a share in words."""
+    return f"p = {share.value:.3f}" if share.kind == "uniform" else f"{share.value:.3f}"
+
+
+def words(share: Share) -> str:
+    """Returns how a share is judged, and the verdict."""
+    verdict = {True: ": met", False: ": **missed**", None: ""}[share.met]
+    return GATES[share.gate] + verdict
+
+
+def _sides(share: Share) -> str:
+    if share.below is None or share.above is None:
+        return ""
+    return f"{share.below / share.n:.3f}, {share.above / share.n:.3f}"
+
+
+def description(rows: Rows) -> str:
+    """Returns the figure's alternative text."""
+    shares = [share for _, _, found in rows for share in found if share.kind != "uniform"]
+    covered = [share.value for share in shares if share.kind == "coverage" and share.met is not None]
+    erred = [share.value for share in shares if share.kind == "error" and share.met is not None]
+    return (
+        f"Coverage of {len(covered)} judged intervals, {min(covered, default=0):.3f} to "
+        f"{max(covered, default=0):.3f}, and errors of {len(erred)} judged tests, {min(erred, default=0):.3f} to {max(erred, default=0):.3f}, each beside "
+        "the band of its n."
+    )
+
+
+def figure(rows: Rows) -> str:
+    """Returns the figure: each share as a point over the band that its n allows; empty points are not judged."""
+    with mpl.rc_context(SETTINGS):
+        drawn = Figure(figsize=(7.2, 3.6), layout="constrained")
+        axes = drawn.subplots(1, 2)
+        for panel, kind in zip(axes, TITLES, strict=True):
+            shares = [share for _, _, found in rows for share in found if share.kind == kind]
+            for place, share in enumerate(shares):
+                panel.plot([place, place], share.band, color="0.75", linewidth=4, solid_capstyle="butt")
+                colour = "#D55E00" if share.met is False else "#0072B2"
+                panel.plot(place, share.value, marker="s" if share.met is False else "o", markersize=4, color=colour,
+                           markerfacecolor="none" if share.met is None else colour)  # fmt: skip
+            panel.set_title(TITLES[kind])
+            panel.set_xticks([])
+            panel.set_xlabel("cells and quantities, in the order of the tables")
+        axes[0].set_ylabel("share")
+        return svg(drawn, "coverage", "What the intervals cover", description(rows))

@@ -1,0 +1,73 @@
+"""The cells of the simulation: what is simulated, how often, and what becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from benchmarks.coverage import crossed_studies, demo_design, people
+from benchmarks.coverage.acceptance import Share
+from benchmarks.coverage.people import People
+
+PEOPLE = (
+    People(participants=8, trials=20, sd=0.875),
+    People(participants=20, trials=10, sd=0.25),
+    People(participants=20, trials=10, sd=0.875),
+    People(participants=20, trials=20, sd=0.875),
+    People(participants=40, trials=10, sd=0.875),
+    People(participants=20, trials=20, sd=0.875, models=2, shift=0.5),
+    People(participants=20, trials=20, sd=0.875, models=3, task="2afc"),
+    People(participants=20, trials=20, sd=0.25, models=2, shift=0.5, task="2afc"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """``one(seed, number)`` simulates a study (or a batch of them), ``shares`` puts all of them together."""
+
+    name: str
+    words: str
+    times: int
+    one: Callable[[int, int], Any]
+    shares: Callable[[Sequence[Any]], list[Share]]
+
+
+def cells(scale: float = 1.0) -> list[Cell]:
+    """Returns all cells; ``scale`` multiplies how many studies each simulates."""
+    return [
+        *(_people(design, scale) for design in PEOPLE),
+        *(_demo(scenario, scale) for scenario in demo_design.SCENARIOS),
+        Cell(
+            name="mixed-model", words="mixed model: 20 participants × 40 pictures, 2 source models × 6 ε × 10 trials",
+            times=_times(400, scale), one=crossed_studies.mixed, shares=crossed_studies.mixed_shares,
+        ),
+        Cell(
+            name="undetected", words="attacks that go undetected: 20 participants × 40 pictures, 2 source models",
+            times=_times(400, scale), one=crossed_studies.rate, shares=crossed_studies.rate_shares,
+        ),
+        Cell(
+            name="machines", words="two equally robust machines on 200 pictures",
+            times=_times(20, scale), one=crossed_studies.machines, shares=crossed_studies.machine_shares,
+        ),
+    ]  # fmt: skip
+
+
+def _people(design: People, scale: float) -> Cell:
+    short = f"p{design.participants}-n{design.trials}-sd{design.sd:g}-m{design.models}-shift{design.shift:g}"
+    return Cell(
+        name=f"people-{design.task}-{short}", words=design.words, times=_times(400, scale),
+        one=partial(people.one, design), shares=partial(people.shares, design),
+    )  # fmt: skip
+
+
+def _demo(scenario: demo_design.Scenario, scale: float) -> Cell:
+    return Cell(
+        name=f"demo-p{scenario.participants}-sd{scenario.sd_log2:g}", words=f"the demo's design: {scenario.words}",
+        times=_times(400, scale), one=partial(demo_design.one, scenario), shares=demo_design.shares,
+    )  # fmt: skip
+
+
+def _times(number: int, scale: float) -> int:
+    return max(2, round(number * scale))
