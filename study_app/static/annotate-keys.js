@@ -6,7 +6,7 @@ const KEYS = {
   "[": "smaller", "]": "larger", ",": "smaller", ".": "larger", "+": "zoom-in", "=": "zoom-in", "-": "zoom-out", 0: "fit",
   u: "undo", y: "redo", Delete: "clear", o: "fainter", O: "stronger", n: "none", s: "skip", "?": "shortcuts", m: "pictures",
 }; // prettier-ignore
-const WITH_CONTROL = { z: "undo", Z: "redo", y: "redo", Enter: "submit" };
+const WITH_CONTROL = { z: "undo", y: "redo", enter: "submit" };
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const PARTS = 200; // of the longer side: one step of the cursor
 const BIGGER = 10;
@@ -38,9 +38,10 @@ export class Keys {
   }
 
   commandOf(event) {
-    if (event.ctrlKey || event.metaKey) return WITH_CONTROL[event.key];
+    const key = event.key.toLowerCase();
+    if (event.ctrlKey || event.metaKey) return event.shiftKey && key === "z" ? "redo" : WITH_CONTROL[key];
     if (!this.settings.singleKeys) return undefined;
-    return event.key === "c" ? "compare" : (KEYS[event.key] ?? KEYS[event.key.toLowerCase()]);
+    return event.key === "c" ? "compare" : (KEYS[event.key] ?? KEYS[key]);
   }
 
   up(event) {

@@ -86,10 +86,10 @@ export class Panels {
     this.waiting = waiting;
   }
 
-  showProgress({ done, total }, practice) {
+  showProgress({ done, total }, { practice, submitted }) {
     find("progress").max = Math.max(1, total);
     find("progress").value = done;
-    const name = practice ? "practice" : done < total ? "place" : "again";
+    const name = practice ? "practice" : submitted || done >= total ? "again" : "place";
     find("place").textContent = fill(this.texts[name], { place: done + 1, total });
   }
 

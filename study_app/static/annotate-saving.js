@@ -70,13 +70,16 @@ export class ActiveTime {
 
 export class Saving {
   static async open(annotator, api, { onCount, onRefused }) {
-    const options = { onCount, onRefused, path: `${api}/strokes`, final: FINAL };
-    return new Saving(await Outbox.open(annotator, options), await Unfinished.open());
+    const saving = new Saving(await Unfinished.open(), onCount);
+    const options = { onCount: (waiting) => saving.count({ waiting }), onRefused, path: `${api}/strokes`, final: FINAL };
+    saving.outbox = await Outbox.open(annotator, options);
+    return saving;
   }
 
-  constructor(outbox, unfinished) {
-    Object.assign(this, { outbox, unfinished, time: new ActiveTime(), assignment: null, next: 0, putting: Promise.resolve() });
-    document.addEventListener("visibilitychange", () => outbox.send());
+  constructor(unfinished, onCount) {
+    Object.assign(this, { unfinished, onCount, time: new ActiveTime(), assignment: null, next: 0, putting: Promise.resolve() });
+    Object.assign(this, { waiting: 0, storing: 0, outbox: null });
+    document.addEventListener("visibilitychange", () => this.outbox?.send());
   }
 
   /** Goes on with a picture of which the server holds some operations; gives the stroke that a reload cut off, if any. */
@@ -93,11 +96,19 @@ export class Saving {
     const index = this.next++;
     this.time.note();
     const body = { assignment: this.assignment, index, client_uuid: newUuid(), operation, active_ms: this.time.ms };
+    this.count({ storing: this.storing + 1 });
     this.putting = this.putting.then(() => this.store(body));
+  }
+
+  /** Tells how many operations the server has not acknowledged: those in the outbox, and those on their way into it. */
+  count(changed) {
+    Object.assign(this, changed);
+    this.onCount(this.waiting + this.storing);
   }
 
   async store(body) {
     await this.outbox.put(body, `${body.assignment}/${body.index}`);
+    this.count({ storing: this.storing - 1 });
     await this.unfinished.forget(body.assignment);
   }
 

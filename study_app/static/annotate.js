@@ -28,7 +28,10 @@ const view = new View({ picture: find("picture"), overlay: find("overlay") }, on
 const hints = new Hints(find("hints"), view);
 const drawing = new Drawing(view, {
   clock: () => Math.round(clockBase + performance.now()),
-  onDone: (operation) => saving.add(operation),
+  onDone: (operation) => {
+    saving.add(operation);
+    panels.say(texts[`said-${operation.tool}`]);
+  },
   onLive: (operation) => saving.live(operation),
   onChange,
 });
@@ -91,7 +94,7 @@ function showAll() {
   const longer = Math.max(assignment.picture.width, assignment.picture.height);
   settings.sizes = brushSizes(state.task.brush_sizes, longer);
   setSize(settings.sizes.findLastIndex((size) => size <= longer / SHARE));
-  panels.showProgress(state, assignment.practice);
+  panels.showProgress(state, assignment);
   panels.showNote(assignment.note);
   compare.set(false);
   onChange();
@@ -139,7 +142,7 @@ async function handIn(outcome, skipReason = null) {
     else panels.flash(texts["handed-in"]);
     await goOn();
   } catch (error) {
-    if (error.status !== 422) throw error;
+    if (error.code !== "too soon") throw error;
     busy = false;
     surface.setAttribute("aria-busy", "false");
     panels.flash(texts["too-soon"]);

@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from study_app.settings import ROOT
+from tests import annotation_browser, annotation_site
 from tests.conftest import build_stimulus_set
 from tests.study_site import SMALL_PROTOCOL, Server, free_port, set_up
 
@@ -79,3 +80,20 @@ def _start(folder: Path, stimulus_set: Path, protocol: str) -> Server:
 @pytest.fixture(scope="session")
 def site(serve):
     return serve(SMALL_PROTOCOL)
+
+
+@pytest.fixture(scope="session")
+def small_site(tmp_path_factory):
+    """An annotation task of pictures of 40 × 30 pixels, each for everybody."""
+    site = annotation_browser.start(tmp_path_factory.mktemp("small"), (40, 30), annotation_site.task_text(k=1000))
+    yield site
+    site.server.kill()
+
+
+@pytest.fixture(scope="session")
+def large_site(tmp_path_factory):
+    """An annotation task of pictures of 800 × 600 pixels, with practice and a minimum time."""
+    text = annotation_site.task_text(k=1000, seconds=2, more="[practice]\npictures = 1")
+    site = annotation_browser.start(tmp_path_factory.mktemp("large"), (800, 600), text, known=1)
+    yield site
+    site.server.kill()
