@@ -6,8 +6,9 @@ evaluated runs were trained with and keep in ``salience/``, or further annotatio
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from analysis import region_comparison, salience_training
 from analysis.blocks import Block, Column, Paragraph, Section, Table
@@ -108,7 +109,11 @@ def _measures() -> tuple[Column, ...]:
         "dice": "Dice", "iou": "IoU", "alpha_pixels": "α (pixels)", "fleiss_kappa": "κ (pixels)",
         "alpha_areas": "α (areas)",
     }  # fmt: skip
-    return tuple(Column(head=head, show=lambda row, key=key: interval(row[key])) for key, head in heads.items())
+    return tuple(Column(head=head, show=_shower(key)) for key, head in heads.items())
+
+
+def _shower(key: str) -> Callable[[Mapping[str, Any]], str]:
+    return lambda row: interval(row[key])
 
 
 def _sets_table(rows: Sequence[Row]) -> Table:

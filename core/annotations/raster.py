@@ -102,8 +102,8 @@ def _of_polygon(points: Points, width: int, height: int) -> Iterator[tuple[_Plac
     first, beyond = _first_centre(edges[1], height), _first_centre(edges[3], height)
     band = max(1, _PAIRS // len(points))
     for top in range(0, height, band):
-        ends = (np.clip(rows, top, min(top + band, height)) for rows in (first, beyond))
-        places = np.sort(_crossings(edges, *ends, width))
+        begin, end = (np.clip(rows, top, min(top + band, height)) for rows in (first, beyond))
+        places = np.sort(_crossings(edges, begin, end, width))
         rows, columns = np.divmod(places, width + 1)
         flat = rows * width + columns
         yield flat[0::2], flat[1::2]
@@ -133,11 +133,12 @@ def _of_stroke(stroke: Stroke, width: int, height: int) -> Iterator[tuple[_Place
     for chosen in _chunks(counts):
         rows = _ranges(first[chosen], counts[chosen])
         each = _Segments(*(np.repeat(values[chosen], counts[chosen]) for values in segments))
-        left, right = _span(each, rows + 0.5)
+        y = rows.astype(np.float64) + 0.5
+        left, right = _span(each, y)
         some = right >= left
-        each, rows = _Segments(*(values[some] for values in each)), rows[some]
-        start = _settled(each, rows + 0.5, np.ceil(left[some] - 0.5), 1)
-        stop = _settled(each, rows + 0.5, np.floor(right[some] - 0.5), -1) + 1
+        each, rows, y = _Segments(*(values[some] for values in each)), rows[some], y[some]
+        start = _settled(each, y, np.ceil(left[some] - 0.5), 1)
+        stop = _settled(each, y, np.floor(right[some] - 0.5), -1) + 1
         yield _flat(rows, start, width), _flat(rows, stop, width)
 
 

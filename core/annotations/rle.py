@@ -13,6 +13,7 @@ length less 1 in so many bits.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,10 +29,11 @@ def counts_of(mask: Mask) -> list[int]:
     flat = mask.reshape(-1, order="F")
     changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     begin = [0, 0] if flat.size and flat[0] else [0]
-    return np.diff([*begin, *changes.tolist(), flat.size]).tolist()
+    ends = [*begin, *changes.tolist(), flat.size]
+    return [int(after) - int(before) for before, after in itertools.pairwise(ends)]
 
 
-def mask_of(counts: Sequence[int], width: int, height: int) -> Mask:
+def mask_of(counts: Sequence[Any], width: int, height: int) -> Mask:
     """Returns the mask, bool [height, width], of COCO's uncompressed counts.
 
     Raises:
