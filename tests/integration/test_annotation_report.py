@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from analysis import region_maps, salient_regions
+from analysis import region_maps, report, salient_regions
 from analysis.blocks import Figure, Paragraph, Table
 from analysis.study import read_study
 from core import datasets, kept_maps, picture_sets, rng, salience
@@ -168,6 +168,23 @@ def test_the_section_is_the_same_twice(made, study, section):
     assert [block.svg for block in again.blocks if isinstance(block, Figure)] == [
         block.svg for block in section.blocks if isinstance(block, Figure)
     ]
+
+
+def test_the_report_has_the_section_and_its_manifest_names_the_set(made):
+    runs = sorted(map(str, (made / "runs").iterdir()))
+    arguments = [str(made / "export"), "--annotations", str(made / "people"), "--evaluations", *runs]
+    options = ["--bootstrap", "100", "--no-progress", "--out", str(made / "report")]
+    assert report.main([*arguments, *options]) == 0
+    results = json.loads((made / "report" / "results.json").read_text())
+    assert [row["other"] for row in results["salient-regions"]["comparisons"]] == [
+        "spectral-residual",
+        "centre-gaussian",
+    ]
+    page = (made / "report" / "index.html").read_text()
+    assert salient_regions.TITLE in page
+    manifest = json.loads((made / "report" / "manifest.json").read_text())
+    name = "annotations/people/annotations.json"
+    assert manifest["inputs"][name] == picture_sets.files.sha256_file(made / "people" / "annotations.json")
 
 
 def refusals(section):
