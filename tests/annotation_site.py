@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import uuid
 from pathlib import Path
 
@@ -58,17 +59,18 @@ def run(app, *command: str) -> str:
     return done.output
 
 
-def set_up(url: str, pictures: Path, text: str, *, gold: bool = False) -> None:
-    """Makes a database and registers pictures and a task, by the commands that a researcher uses."""
+def set_up(url: str, pictures: Path, text: str | None = None, *, gold: bool = False) -> None:
+    """Makes a database and registers pictures, and a task if there is one, by the commands that a researcher uses."""
     app = make_app(url)
     run(app, "init-db")
     run(app, "register-pictures", str(pictures))
-    register(app, pictures, text, gold=gold)
+    if text is not None:
+        register(app, pictures, text, gold=gold)
     close(app)
 
 
 def register(app, pictures: Path, text: str, *, gold: bool = False) -> None:
-    file = pictures.with_name("task.toml")
+    file = Path(tempfile.mkdtemp()) / "task.toml"
     file.write_text(text)
     known = ["--gold", str(gold_of(pictures))] if gold else []
     run(app, "register-annotation", str(file), "--pictures", pictures.name, *known)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from study_app.admin import doors, downloads, overview, people, running, team
+from study_app.admin import annotation, doors, downloads, overview, people, running, team
 from study_app.admin.access import admin
 
-__all__ = ["admin", "doors", "downloads", "overview", "people", "running", "team"]
+__all__ = ["admin", "annotation", "doors", "downloads", "overview", "people", "running", "team"]

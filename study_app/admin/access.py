@@ -34,6 +34,12 @@ LINES = {
     "joined": "Welcome. Your account is made.",
     "disabled": "The account is disabled and signed out.",
     "enabled": "The account can sign in again.",
+    "task-pause": "The annotation task is paused: no pictures are handed out, and what is open may be handed in.",
+    "task-resume": "Pictures are handed out again.",
+    "task-close": "The annotation task is closed.",
+    "task-reopen": "The annotation task is open again.",
+    "accepted": "Accepted.",
+    "returned": "Returned: the annotator sees the note and goes on with the picture.",
 }  # what a page says after a change
 admin = Blueprint("admin", __name__, url_prefix="/admin")
 

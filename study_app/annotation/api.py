@@ -79,7 +79,7 @@ def _shown(reader: DatabaseSession, assignment: Assignment) -> dict[str, Any]:
     columns = (Stroke.stroke_index, Stroke.client_uuid, Stroke.operation)
     kept = reader.execute(
         select(*columns).where(Stroke.assignment_id == assignment.id).order_by(Stroke.stroke_index)
-    ).tuples()
+    )
     picture = assignment.of.picture
     return {
         "id": assignment.public_id,

@@ -97,14 +97,14 @@ def annotation_status() -> None:
     with database().reading() as reader:
         row = registering.needed_task(reader)
         people = select(func.count(Annotator.id), func.count(Annotator.finished_at)).where(Annotator.task_id == row.id)
-        begun, finished = reader.execute(people).tuples().one()
+        begun, finished = reader.execute(people).one()
         by_count = (
             select(TaskPicture.held, func.count())
             .where(TaskPicture.task_id == row.id, TaskPicture.role == "main")
             .group_by(TaskPicture.held)
             .order_by(TaskPicture.held)
         )
-        lines = [f"  {pictures:>6} pictures held by {held}" for held, pictures in reader.execute(by_count).tuples()]
+        lines = [f"  {pictures:>6} pictures held by {held}" for held, pictures in reader.execute(by_count)]
     click.echo(f"task {row.name} ({conduct.standing(row)}): {begun} annotators, {finished} finished")
     for line in lines:
         click.echo(line)

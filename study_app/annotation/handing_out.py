@@ -125,7 +125,7 @@ def _handed_out(database: DatabaseSession, annotator: Annotator) -> dict[str, in
         .where(Assignment.annotator_id == annotator.id)
         .group_by(TaskPicture.role)
     )
-    return {role: count for role, count in database.execute(query).tuples()}  # noqa: C416
+    return {role: count for role, count in database.execute(query)}  # noqa: C416
 
 
 def _first(database: DatabaseSession, annotator: Annotator, role: str, most: int | None = None) -> TaskPicture | None:

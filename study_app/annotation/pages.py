@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session as DatabaseSession
 from werkzeug.wrappers import Response as AnyResponse
 
 from study_app import languages, limits, logs, security
-from study_app.annotation import annotators, registering
+from study_app.annotation import annotators, handing_out, registering
 from study_app.annotation.api import page_token
 from study_app.annotation.tables import Annotator, TaskRow
 from study_app.annotation.task import AnnotationTask
@@ -46,7 +46,9 @@ def consent() -> AnyResponse:
         return response
     with database().reading() as reader:
         if (annotator := _annotator(reader)) is not None:
-            return page("withdrawn", 410, annotator.task) if annotator.withdrawn_at else redirect(_next(annotator))
+            return (
+                page("withdrawn", 410, annotator.task) if annotator.withdrawn_at else redirect(_next(reader, annotator))
+            )
         row = registering.current_task(reader)
         return _not_now(row) or page("consent", row=row)
 
@@ -67,7 +69,7 @@ def give_consent() -> AnyResponse:
         return redirect(url_for("annotate.consent"), 303)
     with database().writing() as writer:
         if (annotator := _annotator(writer)) is not None:
-            return redirect(_next(annotator), 303)
+            return redirect(_next(writer, annotator), 303)
         row = registering.current_task(writer, lock=True)
         if (instead := _not_now(row)) is not None or row is None:
             return instead or page("closed", 503)
@@ -113,7 +115,7 @@ def finish() -> AnyResponse:
         annotator = _annotator(reader)
         if annotator is None or annotator.withdrawn_at is not None:
             return redirect(url_for("annotate.consent"))
-        if annotator.finished_at is None:
+        if _next(reader, annotator) == url_for("annotate.work"):
             return _not_now(annotator.task) or redirect(url_for("annotate.work"))
         code = registering.settings_of(annotator.task).complete_code or annotator.completion_code
         return page("finish", row=annotator.task, done=annotators.done(reader, annotator), code=code)
@@ -161,8 +163,10 @@ def _annotator(reader: DatabaseSession, *, lock: bool = False) -> Annotator | No
     return annotator
 
 
-def _next(annotator: Annotator) -> str:
-    return url_for("annotate.work" if annotator.finished_at is None else "annotate.finish")
+def _next(reader: DatabaseSession, annotator: Annotator) -> str:
+    """Returns where an annotator goes on: the drawing page, also for what a reviewer returned, or the end."""
+    over = annotator.finished_at is not None and handing_out.open_assignment(reader, annotator) is None
+    return url_for("annotate.finish" if over else "annotate.work")
 
 
 def _language() -> str:

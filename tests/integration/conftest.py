@@ -10,6 +10,7 @@ import pytest
 
 from study_app import create_app
 from study_app.settings import Settings
+from tests import annotation_site
 from tests.conftest import build_stimulus_set
 from tests.study_site import SMALL_PROTOCOL, Server, Visitor, close, free_port, make_app, set_up
 
@@ -47,6 +48,50 @@ def sqlite_template(tmp_path_factory, small_set, small_protocol) -> Path:
 def postgres_template(postgres, small_set, small_protocol) -> str:
     set_up(new_postgres_database(postgres, "study_template"), small_set, small_protocol)
     return "study_template"
+
+
+@pytest.fixture(scope="session")
+def annotation_pictures(tmp_path_factory) -> Path:
+    """A picture set of six pictures, with known regions of two of them beside it."""
+    return annotation_site.make_pictures(tmp_path_factory.mktemp("annotation") / "noise")
+
+
+@pytest.fixture(scope="session")
+def annotation_sqlite(tmp_path_factory, annotation_pictures) -> Path:
+    path = tmp_path_factory.mktemp("annotation-template") / "study.sqlite"
+    annotation_site.set_up(f"sqlite:///{path}", annotation_pictures)
+    return path
+
+
+@pytest.fixture(scope="session")
+def annotation_postgres(postgres, annotation_pictures) -> str:
+    annotation_site.set_up(new_postgres_database(postgres, "annotation_template"), annotation_pictures)
+    return "annotation_template"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def annotation_url(request, tmp_path) -> str:
+    """The URL of a database with a picture set, without a task."""
+    if request.param == "sqlite":
+        return copy_sqlite(request.getfixturevalue("annotation_sqlite"), tmp_path)
+    server, template = request.getfixturevalue("postgres"), request.getfixturevalue("annotation_postgres")
+    return new_postgres_database(server, f"annotation_{uuid.uuid4().hex}", template)
+
+
+@pytest.fixture
+def annotation_app(annotation_url):
+    """The app on either database; a test registers the task that it needs."""
+    app = make_app(annotation_url)
+    yield app
+    close(app)
+
+
+@pytest.fixture
+def annotation_sqlite_app(annotation_sqlite, tmp_path):
+    """The same, on SQLite only."""
+    app = make_app(copy_sqlite(annotation_sqlite, tmp_path))
+    yield app
+    close(app)
 
 
 def new_postgres_database(server, name: str, template: str = "template1") -> str:
