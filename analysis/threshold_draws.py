@@ -83,7 +83,8 @@ def saw(cells: Cells) -> NDArray[np.bool_]:
 
 def signal_levels(cells: Cells, index: int) -> Floats:
     """Returns log2 ε of the cells of a source model, those with ε > 0."""
-    return np.log2(cells.eps[cells.model == index])
+    levels: Floats = np.log2(cells.eps[cells.model == index])
+    return levels
 
 
 def reason(cells: Cells, index: int, task: Task, log2_eps: float) -> str | None:

@@ -143,7 +143,7 @@ def _differences(thresholds: ThresholdDraws, pairs: Sequence[Pair], settings: Se
     draws = thresholds.draws[:, first] - thresholds.draws[:, second]
     df = np.array([_participants(thresholds, pair) - 1 for pair in pairs])
     error = bootstrap_error(draws, df + 1)
-    p = 2 * student.sf(np.abs(estimate) / error, df)
+    p = np.asarray(2 * student.sf(np.abs(estimate) / error, df))
     adjusted = np.stack([holm(p), step_down_max_t(estimate, draws, df, settings.seed)], axis=1)
     tost = equivalence_p(estimate, error, df, settings.margin)
     tost_holm = holm(tost)

@@ -19,6 +19,7 @@ from analysis.wording import NONE, number, p_value
 
 TITLE = "Differences between source models"
 FEWEST_MODELS = 2
+MOST_SENTENCES = 6  # with more pairs only the planned ones are put into words; the table has all
 
 
 def section(study: Study) -> Section:
@@ -163,17 +164,19 @@ def _blocks(rows: list[dict[str, Any]], plan: Plan) -> tuple[Block, ...]:
             "A difference that is not found is no proof of sameness; that is what the test of equivalence is for."
         )
     ]
-    for row in rows:
-        if row["quantity"] == first:
-            kind = "refusal" if row["ratio"] is None else "result"
-            label = "Planned. " if row["confirmatory"] else "Exploratory. " if plan.sha256 is not None else ""
-            text = _difference_words(row)
-            if row["ratio"] is not None:
-                text = f"{text} {_equivalence_words(row)}"
-            blocks.append(Paragraph(text=label + text, kind=kind))
+    own = [row for row in rows if row["quantity"] == first]
+    few = len(own) <= MOST_SENTENCES
+    blocks += [_sentence(row, plan) for row in own if few or row["confirmatory"] or row["ratio"] is None]
     if shown:
         blocks.append(_forest(shown, plan))
     return tuple(blocks)
+
+
+def _sentence(row: Row, plan: Plan) -> Paragraph:
+    label = "Planned. " if row["confirmatory"] else "Exploratory. " if plan.sha256 is not None else ""
+    if row["ratio"] is None:
+        return Paragraph(text=label + _difference_words(row), kind="refusal")
+    return Paragraph(text=f"{label}{_difference_words(row)} {_equivalence_words(row)}", kind="result")
 
 
 def _methods(plan: Plan, replicates: int, people: ParticipantThresholds) -> str:

@@ -10,6 +10,7 @@ P(yes) = λ/2 + (1 − λ) Φ(η / √(1 + Σ variances)), which is flatter.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,15 +60,21 @@ class DetectionModel:
     fit: MixedFit
 
 
-def grouped(answers_participant: NDArray[np.int32], picture: NDArray[np.int32], cell: NDArray[np.int16],
-            yes: NDArray[np.bool_], eps: Floats, model: NDArray[np.int64]) -> Trials:  # fmt: skip
+def grouped(
+    participant: NDArray[Any],
+    picture: NDArray[Any],
+    cell: NDArray[Any],
+    yes: NDArray[np.bool_],
+    eps: Floats,
+    model: NDArray[np.int64],
+) -> Trials:
     """Returns answers counted by participant × picture × cell; ``eps`` and ``model`` are those of the cells."""
-    keys = np.stack([np.asarray(column, dtype=np.int64) for column in (answers_participant, picture, cell)], axis=1)
+    keys = np.stack([np.asarray(column, dtype=np.int64) for column in (participant, picture, cell)], axis=1)
     unique, inverse = np.unique(keys, axis=0, return_inverse=True)
     inverse = inverse.ravel()
     return Trials(
         participant=unique[:, 0], picture=unique[:, 1], eps=eps[unique[:, 2]], model=model[unique[:, 2]],
-        yes=np.bincount(inverse, yes.astype(float), minlength=len(unique)),
+        yes=np.bincount(inverse, yes.astype(float), minlength=len(unique)).astype(float),
         trials=np.bincount(inverse, minlength=len(unique)).astype(float),
     )  # fmt: skip
 
@@ -77,7 +84,7 @@ def fit_detection(data: Trials) -> DetectionModel:
     models = int(data.model.max()) + 1
     cell = np.unique(np.stack([data.model.astype(float), data.eps], axis=1), axis=0, return_inverse=True)
     rows, inverse = cell[0], cell[1].ravel()
-    yes, trials = (np.bincount(inverse, x)[None] for x in (data.yes, data.trials))
+    yes, trials = (np.bincount(inverse, x)[None].astype(float) for x in (data.yes, data.trials))
     pooled = signal_detection.fit_power_law(rows[:, 1], rows[:, 0].astype(np.int64), yes, trials)
     lapse = float(pooled.lapse[0])
     start = np.concatenate([pooled.criterion, pooled.log2_eps_dprime1[0], np.log(pooled.exponent[0])])

@@ -109,7 +109,7 @@ def fit(
     back = _centring(design)
     scaled = design @ back
     layout, unscale = make_layout(link, yes, trials, random)
-    start = np.linalg.lstsq(scaled, _rough(link, yes, trials), rcond=None)[0]
+    start = np.linalg.lstsq(scaled, _rough(link, yes, trials), rcond=None)[0].astype(float)
     found = maximise(layout, lambda beta: (scaled @ beta, scaled), start, random=random, unscale=unscale)
     return MixedFit(
         **{

@@ -35,7 +35,7 @@ class Block:
     @property
     def width(self) -> int:
         """q: effects a group."""
-        return self.design.shape[1]
+        return int(self.design.shape[1])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -203,7 +203,8 @@ class _System:
     def project(self, rows: Floats) -> tuple[Floats, Floats]:
         """Returns M' times a vector of rows."""
         kept = np.bincount(self.columns.ravel(), (self.loadings * rows[:, None]).ravel(), minlength=self.size)
-        return kept, np.bincount(self.group, self.own * rows, minlength=self.groups)[: self.groups]
+        alone = np.bincount(self.group, self.own * rows, minlength=self.groups)[: self.groups]
+        return kept.astype(float), alone.astype(float)
 
     def gradient(self, score: Floats, kept: Floats, alone: Floats) -> tuple[Floats, Floats]:
         """Returns the derivative of the penalised log likelihood over u."""

@@ -79,8 +79,11 @@ def _maximise(low: Floats, high: Floats) -> tuple[float, float, float]:
         return float(values.mean()), float(values.std()), float(values.std() / np.sqrt(len(values)))
     centre, scale = values.mean(), values.std()
     a, b = (low - centre) / scale, (high - centre) / scale
-    found = minimize(lambda theta: -_log_likelihood(theta, a, b, exact), np.zeros(2), method="Nelder-Mead",
-                     options={"xatol": 1e-9, "fatol": 1e-11, "maxiter": 2000})  # fmt: skip
+
+    def lost(theta: Floats) -> float:
+        return -_log_likelihood(theta, a, b, exact)
+
+    found = minimize(lost, np.zeros(2), method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-11})
     variance = np.linalg.inv(_information(found.x, a, b, exact))[0, 0]
     return float(centre + scale * found.x[0]), float(scale * np.exp(found.x[1])), float(scale * np.sqrt(variance))
 

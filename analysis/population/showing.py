@@ -299,8 +299,8 @@ def _mixed(mixed: dict[str, Any], study: Study) -> list[Block]:
     text = (
         f"Mixed model of {wording.thousands(mixed['rows'])} combinations of participant, picture and ε: criterion k = "
         f"{number(mixed['criterion'])} (between participants: standard deviation {number(sd['criterion'])}), "
-        f"sensitivity differs by {wording.percent(sd['slope'])} between participants, pictures by {number(mixed['picture_sd'])} "
-        "standard deviations of the evidence."
+        f"sensitivity differs by {wording.percent(sd['slope'])} between participants, pictures by "
+        f"{number(mixed['picture_sd'])} standard deviations of the evidence."
     )
     blocks: list[Block] = [Paragraph(text=text, kind="result")]
     if mixed["singular"]:

@@ -127,8 +127,8 @@ def by_rating(export: Export, replicates: int, seed: int) -> list[dict[str, Any]
     people = counts.sum(axis=0)
     rows = []
     for cell in np.flatnonzero(cells.model >= 0):
-        own = counts[:, [0, cell]]
-        (noise, signal) = people[[0, cell]]
+        own = np.stack([counts[:, 0], counts[:, cell]], axis=1)
+        noise, signal = people[0], people[cell]
         false, hit = sdt.roc_points(noise, signal)
         rows.append(
             {

@@ -88,7 +88,8 @@ def area_variance(noise: Floats, signal: Floats) -> Floats:
     of_noise = 1 - _below(signal) / s[..., None]
     within = (signal * (of_signal - area) ** 2).sum(axis=-1) / np.maximum(s - 1, 1) / s
     between = (noise * (of_noise - area) ** 2).sum(axis=-1) / np.maximum(n - 1, 1) / n
-    return within + between
+    variance: Floats = within + between
+    return variance
 
 
 def _totals(noise: Floats, signal: Floats) -> tuple[Floats, Floats]:

@@ -134,7 +134,8 @@ def _by_independent_observations(discrimination: Floats, false_alarm_z: Floats) 
 
 
 def _density(z: Floats) -> Floats:
-    return np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+    density: Floats = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+    return density
 
 
 _RULES = {"differencing": _by_differencing, "independent observations": _by_independent_observations}
