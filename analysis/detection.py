@@ -21,9 +21,7 @@ SCALE = {
 
 def section(results: Row) -> Section:
     """Returns how often perturbations were noticed and the thresholds of the default estimators."""
-    drawn = figures.sensitivity(results)
     blocks: list[Block] = [figures.detection(results), Paragraph(text=SCALE[results["data"]["task"]])]
-    blocks += [drawn] if drawn else []
     blocks += [tables.thresholds(results), *_shared(results["observers"])]
     return Section(name="detection", title="What people noticed, and from which ε on", results={}, blocks=tuple(blocks))
 

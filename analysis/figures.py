@@ -11,7 +11,7 @@ from matplotlib.figure import Figure as Drawing
 
 from analysis import drawing, tables
 from analysis.blocks import Figure
-from analysis.drawing import FAINT, INK, Style, percent, position
+from analysis.drawing import INK, Style, percent, position
 
 Row = dict[str, Any]
 PLACE = 0.07  # octaves between the points of neighbouring source models at one ε
@@ -60,46 +60,6 @@ def _false_alarms(axes: Axes, results: Row, smallest: float) -> None:
     rate = {"estimate": noise["rate"], "low": noise["low"], "high": noise["high"]}
     drawing.points(axes, [position(0, smallest)], [rate], [noise["trials"]], INK, "o")
     axes.axhline(noise["rate"], color=INK, linewidth=0.7, linestyle=(0, (1, 3)))
-
-
-def sensitivity(results: Row) -> Figure | None:
-    """Returns the figure of d′ with the fitted power laws, its numbers as its table; ``None`` where d′ is unknown."""
-    known = [entry for entry in _models(results) if any(point["d_prime"] for point in entry[1]["by_eps"])]
-    if not known:
-        return None
-    with drawing.ink():
-        figure = Drawing(figsize=(8.4, 4.4), layout="constrained")
-        axes = figure.subplots()
-        smallest = drawing.epsilon_axis(axes, results["data"]["eps"])
-        for name, model, look, shift in known:
-            drawing.band(axes, model["curve"]["eps"], model["curve"]["d_prime"], look.colour, look.dash)
-            _points(axes, model["by_eps"], "d_prime", smallest, shift, look)
-            axes.plot([], [], color=look.colour, marker=look.marker, linestyle=look.dash, label=name)
-        axes.axhline(1, color=INK, linewidth=0.8, linestyle=(0, (1, 3)))
-        axes.axhline(0, color=FAINT, linewidth=0.8)
-        axes.set_ylim(-1, 0.3 + max(3.0, *(p["d_prime"]["high"] for _, m, _, _ in known for p in m["by_eps"])))
-        axes.set_ylabel("sensitivity d′")
-        axes.legend(loc="upper left", handlelength=3.4, title="source model", alignment="left")
-        title = "Sensitivity d′ by ε and source model, with the power law fitted to all cells"
-        text = "; ".join(_rise(name, model["by_eps"]) for name, model, _, _ in known)
-        svg = drawing.svg(figure, "power-law", title, text)
-    return Figure(
-        name="power-law", title=title, description=text, svg=svg, table=tables.sensitivities(results),
-        caption="Points: from the answers of each cell with 95 % intervals; lines: the power law of d′ fitted to all "
-        "cells at once. The dotted line marks d′ = 1. Points near the top are limited by the number of answers.",
-    )  # fmt: skip
-
-
-def _rise(name: str, points: list[Row]) -> str:
-    first, last = points[0], points[-1]
-    return (
-        (
-            f"{name}: d′ {first['d_prime']['estimate']:.2f} at ε = {first['eps']:g} to "
-            f"{last['d_prime']['estimate']:.2f} at ε = {last['eps']:g}"
-        )
-        .replace("d′ -", "d′ −")
-        .replace("to -", "to −")
-    )
 
 
 def _points(axes: Axes, points: list[Row], key: str, smallest: float, shift: float, look: Style) -> None:

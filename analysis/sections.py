@@ -15,6 +15,7 @@ from analysis import (
     joint,
     methods,
     picture_view,
+    population,
     reaction_times,
     robustness,
     salient_regions,
@@ -31,6 +32,7 @@ Row = dict[str, Any]
 CHECKS: tuple[Callable[[Study], Section], ...] = (design_checks.section, exclusions.section)  # before any result
 ANALYSES: tuple[Callable[[Study], Section], ...] = (
     sensitivity.section,
+    population.section,
     contrasts.section,
     robustness.section,
     joint.section,

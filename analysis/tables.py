@@ -53,21 +53,6 @@ def rates(results: Row) -> Table:
     )  # fmt: skip
 
 
-def sensitivities(results: Row) -> Table:
-    """Returns the table of d′ and criterion in each cell."""
-    return Table(
-        name="power-law",
-        caption="Sensitivity d′ and criterion c of each cell against the common false alarms, with 95 % intervals.",
-        columns=(
-            Column(head="source model", show=lambda row: row["source_model"], row_head=True),
-            Column(head="ε", show=lambda row: level(row["eps"])),
-            Column(head="d′", show=lambda row: bracket(_triple(row, "d_prime"))),
-            Column(head="c", show=lambda row: bracket(_triple(row, "criterion"))),
-        ),
-        rows=[row for row in detection_rows(results) if row["source_model"]],
-    )  # fmt: skip
-
-
 def thresholds(results: Row) -> Table:
     """Returns the table of both thresholds of each source model and the shape of the fitted curves."""
     return Table(
