@@ -186,7 +186,7 @@ def seeds(study: Study, curves: list[MachineCurve]) -> list[Row]:
 
 
 def _blocks(study: Study, curves: list[MachineCurve], results: Row) -> list[Block]:
-    blocks: list[Block] = [_figure(curves, results), _fit_table(results["psychometric"])]
+    blocks: list[Block] = [_figure(study, curves, results), _fit_table(results["psychometric"])]
     blocks += [
         Paragraph(text=f"Not estimable: ε₅₀ of {row['model']} under {row['attack']}: "
                   f"{row['not_estimable']['message']}.", kind="refusal")
@@ -213,11 +213,12 @@ def _seed_blocks(rows: list[Row]) -> list[Block]:
     return [Paragraph(text=text, kind="note")]
 
 
-def _figure(curves: list[MachineCurve], results: Row) -> Figure:
+def _figure(study: Study, curves: list[MachineCurve], results: Row) -> Figure:
     title = "Robust accuracy by ε, run and attack"
-    names, attacks = (list(dict.fromkeys(getattr(c, key) for c in curves)) for key in ("model", "attack"))
+    names = list(dict.fromkeys([*study.export.cells.models, *(curve.model for curve in curves)]))
+    attacks = list(dict.fromkeys(curve.attack for curve in curves))
     with drawing.ink():
-        figure = Drawing(figsize=(4.2 * min(len(attacks), 2) + 0.6, 3.7 * -(-len(attacks) // 2)), layout="constrained")
+        figure = Drawing(figsize=(8.4, 3.9 * -(-len(attacks) // 2)), layout="constrained")
         grid = figure.subplots(-(-len(attacks) // 2), min(len(attacks), 2), sharey=True, squeeze=False)
         for place, axes in enumerate(grid.flat):
             axes.set_visible(place < len(attacks))

@@ -98,8 +98,11 @@ def input_hashes(
     hashes = {f"export/{name}": files.sha256_file(directory / name) for name in study.export.files}
     for path in evaluations:
         run = read_evaluation(path).run
-        named = (("evaluation.json", evaluation_file(path)), ("record.json", record_file(path)))
-        for name, file in (*named, ("outcomes.parquet", outcomes_file(path))):
+        record = record_file(path)
+        recipe = None if record is None else record.with_name("config.toml")
+        named = (("evaluation.json", evaluation_file(path)), ("record.json", record))
+        known = recipe if recipe is not None and recipe.is_file() else None
+        for name, file in (*named, ("config.toml", known), ("outcomes.parquet", outcomes_file(path))):
             if file is not None:
                 hashes[f"{run}/{name}"] = files.sha256_file(file)
     for annotated in study.annotations:
