@@ -20,9 +20,16 @@ from core.errors import DONE, exit_code
 from study_app.languages import CATALOGUES, NAMES
 from study_app.settings import ROOT
 
-METHODS = [("study_app/*.py", "python"), ("templates/study/**.html", "jinja2")]
-OPTIONS = {"templates/study/**.html": {"trimmed": "true"}}
-SEARCHED = ("study_app", "templates", "templates/study", "templates/study/steps")
+METHODS = [
+    ("study_app/*.py", "python"),
+    ("study_app/annotation/*.py", "python"),
+    ("templates/study/**.html", "jinja2"),
+    ("templates/annotate/**.html", "jinja2"),
+]
+OPTIONS = {"templates/study/**.html": {"trimmed": "true"}, "templates/annotate/**.html": {"trimmed": "true"}}
+SEARCHED = (
+    "study_app", "study_app/annotation", "templates", "templates/annotate", "templates/study", "templates/study/steps",
+)  # fmt: skip
 HEADER = """# {language} texts of the participants' pages.
 msgid ""
 msgstr ""

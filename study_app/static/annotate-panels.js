@@ -42,12 +42,26 @@ export class Compare {
   }
 }
 
+let cancel = () => {}; // the question before this one
+
 /** Opens a dialog; gives what it was closed with, "" if it was cancelled. */
 export function ask(id) {
   const dialog = find(id);
+  cancel();
   dialog.returnValue = "";
   dialog.showModal();
-  return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue), { once: true }));
+  return new Promise((resolve) => {
+    const closed = () => {
+      if (dialog.open) return; // browsers tell of the closing later: it may be that of the question before
+      dialog.removeEventListener("close", closed);
+      resolve(dialog.returnValue);
+    };
+    cancel = () => {
+      dialog.removeEventListener("close", closed);
+      resolve("");
+    };
+    dialog.addEventListener("close", closed);
+  });
 }
 
 export class Panels {
