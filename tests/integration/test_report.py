@@ -39,6 +39,11 @@ def study(tmp_path_factory) -> Path:
     return directory
 
 
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> Path:
+    return write_export(tmp_path_factory.mktemp("small") / "export", participants=8, seed=2)
+
+
 def arguments(study: Path, out: Path) -> list[str]:
     runs = sorted(map(str, (study / "runs").iterdir()))
     options = ["--evaluations", *runs, "--observers", str(study / "observers.toml"), *QUICK]
@@ -205,9 +210,9 @@ def test_tables_hold_the_numbers_of_the_results_at_full_precision(written, resul
         assert len(list(csv.DictReader(file))) == 1 + 3 * len(EPS)
 
 
-def test_a_report_of_ours_is_replaced_and_anything_else_is_left_alone(study, written, tmp_path):
+def test_a_report_of_ours_is_replaced_and_anything_else_is_left_alone(small, tmp_path):
     out = tmp_path / "report"
-    options = [str(study / "export"), *QUICK, "--out", str(out)]
+    options = [str(small), *QUICK, "--out", str(out)]
     assert report.main(options) == 0
     first = tree(out)
     assert report.main([*options, "--seed", "2"]) == 0
@@ -217,10 +222,10 @@ def test_a_report_of_ours_is_replaced_and_anything_else_is_left_alone(study, wri
     with pytest.raises(report.ExportError, match=r"holds notes\.txt, which no report wrote"):
         report.main(options)
     with pytest.raises(report.ExportError, match="expected no such path or an earlier report"):
-        report.main([str(study / "export"), "--out", str(study)])
+        report.main([str(small), "--out", str(small)])
 
 
-def test_a_run_directory_adds_what_was_trained_on(study, tmp_path):
+def test_a_run_directory_adds_what_was_trained_on(study, small, tmp_path):
     run = Path(shutil.copytree(study / "runs" / "standard", tmp_path / "standard"))
     record = RunRecord(
         schema_version=1, run="standard", method="standard", classes=("a", "b"), height=48, width=32,
@@ -229,7 +234,7 @@ def test_a_run_directory_adds_what_was_trained_on(study, tmp_path):
     )  # fmt: skip
     write_record(run / "record.json", record)
     options = ["--evaluations", str(run), "--bootstrap", "100", "--out", str(tmp_path / "out")]
-    assert report.main([str(study / "export"), *options]) == 0
+    assert report.main([str(small), *options]) == 0
     found = json.loads((tmp_path / "out" / "results.json").read_text())
     found = found["source_models"]["standard"]["machine"]["training"]
     assert (found["dataset"], found["train_pictures"], found["epochs"]) == ("photographs", 2400, 12)
@@ -239,10 +244,10 @@ def test_a_run_directory_adds_what_was_trained_on(study, tmp_path):
 
 
 @pytest.mark.parametrize("command", [["analysis/report.py"], ["-m", "analysis.report"]])
-def test_both_commands_run_without_torch_and_with_progress_on_stderr(study, tmp_path, command):
+def test_both_commands_run_without_torch_and_with_progress_on_stderr(small, tmp_path, command):
     (tmp_path / "torch.py").write_text("raise ImportError('torch is blocked')\n")
     done = subprocess.run(
-        [sys.executable, *command, str(study / "export"), *QUICK, "--out", str(tmp_path / "out")],
+        [sys.executable, *command, str(small), *QUICK, "--out", str(tmp_path / "out")],
         cwd=ROOT, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True,
         timeout=120, check=False,
     )  # fmt: skip
