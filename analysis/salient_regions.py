@@ -83,10 +83,25 @@ def _agreement_blocks(agreements: Sequence[Row]) -> list[Block]:
         "and Fleiss’ κ take away what chance would share: 0 is chance, 1 is full agreement."
     )
     rows = [row | row["overall"] | {"annotated": row["pictures"]} for row in agreements]
-    blocks: list[Block] = [Paragraph(text=text), *map(_said, agreements), _sets_table(rows)]
+    blocks: list[Block] = [*_robots(agreements), Paragraph(text=text), *map(_said, agreements), _sets_table(rows)]
     if first["classes"]:
         blocks.append(_groups("agreement-classes", "class", first["classes"], first["name"]))
     blocks.append(_annotators(first))
+    return blocks
+
+
+def _robots(agreements: Sequence[Row]) -> list[Block]:
+    """Says of each set how many of its annotators were robots."""
+    blocks: list[Block] = []
+    for row in agreements:
+        drew = [found["robot"] for found in row["annotators"].values()]
+        if robots := sum(drew):
+            who = "All" if robots == len(drew) else f"{thousands(robots)} of the {len(drew)}"
+            text = (
+                f"{who} annotators of {row['name']} are robots, programs that draw with a stated sloppiness. These "
+                "numbers test the method; they say nothing about people."
+            )
+            blocks.append(Paragraph(text=text, kind="note"))
     return blocks
 
 

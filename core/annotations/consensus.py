@@ -130,6 +130,7 @@ class _Pass:
         self.pairs: dict[tuple[str, str], NDArray[np.float64]] = {}
         self.lowest: list[tuple[float, str, list[Annotation], float]] = []
         self.alone = 0
+        self.robots: set[str] = set()
 
     def run(
         self, directory: Path, record: SetRecord, shown: dict[str, Picture], update: Callable[[int], object]
@@ -222,6 +223,8 @@ class _Pass:
 
     def _count(self, row: Annotation, area: float) -> None:
         """Adds an annotation to its annotator's work: annotations, "none", seconds, those with seconds, area."""
+        if row.robot:
+            self.robots.add(row.annotator)
         of = self.work.setdefault(row.annotator, np.zeros(5))
         of += (1, row.outcome == "none", row.seconds or 0, row.seconds is not None, area)
 
@@ -275,6 +278,7 @@ class _Pass:
     def _of_annotator(self, name: str) -> dict[str, Any]:
         made, nothing, seconds, timed, area = self.work[name].tolist()
         row: dict[str, Any] = {
+            "robot": name in self.robots,
             "annotations": int(made),
             "none": int(nothing),
             "mean_seconds": seconds / timed if timed else None,

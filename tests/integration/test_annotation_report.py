@@ -29,7 +29,7 @@ from tests.simulated_export import write_evaluation, write_export
 SIDE, COUNT = 16, 30
 
 
-def strokes(shown, seed, spread):
+def strokes(shown, seed, spread, robot=False):
     for picture in shown.pictures[:COUNT]:
         generator = rng.numpy_generator(seed, "strokes", picture.source_id)
         for name in ("ann", "bea", "cem"):
@@ -37,7 +37,7 @@ def strokes(shown, seed, spread):
             yield (
                 Annotation(
                     annotation_id=f"{picture.source_id}-{name}", source_id=picture.source_id, seconds=9.0,
-                    source_class=picture.source_class, annotator=name, outcome="regions",
+                    source_class=picture.source_class, annotator=name, outcome="regions", robot=robot,
                     operations=({"tool": "brush", "size": 8, "points": [[x, y, 0, 1]]},),
                 ),
                 None,
@@ -207,6 +207,15 @@ def test_one_annotator_gives_no_agreement(made, study, tmp_path):
     text = "Not estimable: agreement in one, since no picture was annotated by two people."
     assert text in refusals(section)
     assert section.results["sets"][0]["overall"]["dice"]["estimate"] is None
+
+
+def test_what_robots_drew_is_said_to_say_nothing_about_people(made, study, section, tmp_path):
+    shown = picture_sets.read(made / "pictures")
+    sets.write(tmp_path / "drawn", shown, strokes(shown, 1, 1.0, robot=True))
+    consensus.make(tmp_path / "drawn", Settings(bootstrap=0))
+    found = salient_regions.section(study, [tmp_path / "drawn"], []).blocks[0]
+    assert found.text.startswith("All annotators of drawn are robots, programs that draw with a stated sloppiness.")
+    assert not any("robots" in block.text for block in section.blocks if isinstance(block, Paragraph))
 
 
 def test_sets_without_consensus_or_with_another_agreement_are_refused(made, study, tmp_path):

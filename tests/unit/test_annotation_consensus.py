@@ -235,7 +235,7 @@ def test_skipped_returned_and_practice_annotations_do_not_count_and_none_gives_a
     assert (table["pictures"], table["pictures_with_one_annotator"], table["overall"]["pictures"]) == (7, 1, 6)
     assert table["annotators"]["c"]["annotations"] == 5
     assert table["annotators"]["a"] | {"dice": 0, "iou": 0} == {
-        "annotations": 7, "none": 1, "mean_seconds": 4.0, "mean_area": pytest.approx(6 / 7 * 16 / 96),
+        "robot": False, "annotations": 7, "none": 1, "mean_seconds": 4.0, "mean_area": pytest.approx(6 / 7 * 16 / 96),
         "compared_pictures": 6, "dice": 0, "iou": 0,
     }  # fmt: skip
 
@@ -394,10 +394,3 @@ def test_records_and_rows_of_another_form_are_refused(made):
     changed(made / "annotations.jsonl", '"annotator": "a"', '"annotator": "../a"')
     with pytest.raises(DataError, match="line 1: expected an annotation: .*annotator: expected a word of letters"):
         list(sets.rows(made))
-
-
-def test_masks_that_are_no_pictures_are_refused():
-    with pytest.raises(DataError, match="m.png: expected a mask .grey PNG., could not read it"):
-        sets.decode_mask(b"no picture", "m.png", (3, 2))
-    with pytest.raises(DataError, match="m.png: expected a mask of 3×2 pixels like its picture, got 2×3"):
-        sets.decode_mask(sets.encode_mask(np.ones((3, 2), bool)), "m.png", (3, 2))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from core import picture_sets
+from core.annotations import sets
 from core.errors import DataError
 
 
@@ -47,3 +48,10 @@ def test_picture_sets_that_cannot_be_written_are_refused(tmp_path):
     (tmp_path / "set").mkdir()
     with pytest.raises(DataError, match="expected no such folder, found one"):
         picture_sets.write(tmp_path / "set", ("cat",), [])
+
+
+def test_masks_that_are_no_pictures_are_refused():
+    with pytest.raises(DataError, match="m.png: expected a mask .grey PNG., could not read it"):
+        sets.decode_mask(b"no picture", "m.png", (3, 2))
+    with pytest.raises(DataError, match="m.png: expected a mask of 3×2 pixels like its picture, got 2×3"):
+        sets.decode_mask(sets.encode_mask(np.ones((3, 2), bool)), "m.png", (3, 2))
