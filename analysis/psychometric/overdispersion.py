@@ -49,7 +49,7 @@ def inflation(eta: Floats, trials: Floats) -> Floats:
 
 
 def _remainder(count: Floats, a: Floats) -> Floats:
-    """ln Γ(a + k) − ln Γ(a) − k ln a, which is about k (k − 1) / 2a where a is large."""
+    """Returns ln Γ(a + k) − ln Γ(a) − k ln a, which is about k (k − 1) / 2a where a is large."""
     big = np.maximum(a, LARGE)
     series = (big + count - 0.5) * np.log1p(count / big) - count + _stirling(big + count) - _stirling(big)
     small = np.minimum(a, LARGE)
