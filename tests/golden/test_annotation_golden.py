@@ -185,3 +185,21 @@ def test_the_head_of_a_label_studio_export_reads_as_its_picture_says():
         begin = 53 + place * run
         assert (read(bits, begin, 1), read(bits, begin + 1, 2), read(bits, begin + 3, 16) + 1) == (1, 3, 65536)
         assert read(bits, begin + 19, 8) == 0
+
+
+# label-studio-brush-rle-rs 0.1.1, encode_rle of the mask's RGBA values, words of 8 bits, run lengths as above.
+BRUSHES = {
+    "an L": [
+        0, 0, 0, 140, 57, 27, 253, 240, 8, 255, 240, 152, 4, 127, 247, 192, 35, 255, 190, 1, 31, 253, 240, 12, 79, 254,
+    ],
+    "a wide L": [
+        0, 0, 3, 244, 57, 27, 254, 87, 0, 143, 255, 91, 128, 97, 63, 252, 142, 1, 132, 255, 242, 56, 6, 19, 255, 200, 224,
+        24, 79, 255, 35, 128, 97, 63, 252, 142, 1, 132, 255, 242, 56, 6, 183, 255, 0,
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BRUSHES)
+def test_brushes_that_another_program_packed_for_label_studio_are_read(name):
+    height, width = MASKS[name].shape
+    assert (rle.brush_of(BRUSHES[name], width, height) == MASKS[name]).all()
