@@ -14,6 +14,7 @@ CONFIG ?= demo
 WORK ?= $(if $(filter demo,$(CONFIG)),demo,demo-$(CONFIG))
 PORT ?= 8765
 PARTICIPANTS ?= 48
+HUMAN_DATA ?= $(firstword $(wildcard data/human ../shared/data/human) data/human)
 JOBS ?= 2
 METHODS := standard pgd-at sip-at
 PEOPLE := $(if $(wildcard core/configs/$(CONFIG)-sip-at-people.toml),sip-at-people)
@@ -29,7 +30,7 @@ STUDY = DATABASE_URL="sqlite:///$(abspath $(WORK))/study.sqlite" $(BIN)/flask --
 export PIP_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup translations demo demo-annotate demo-train demo-evaluate demo-stimuli demo-study demo-report serve clean-demo test check fmt report rivals bench load faults fuzz chromium
+.PHONY: help setup translations demo demo-annotate demo-train demo-evaluate demo-stimuli demo-study demo-report serve clean-demo test check fmt report rivals bench load faults fuzz coverage human-data chromium
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -174,3 +175,9 @@ faults: setup $(VENV)/.dev ## 200 robots answer while workers are killed and req
 
 fuzz: setup $(VENV)/.dev ## 10,000 hostile requests to every route of the study; five minutes
 	$(BIN)/python -m benchmarks.study_fuzz
+
+coverage: setup ## what the report's intervals cover and how often its tests err; a quarter of an hour, two cores
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.coverage
+
+human-data: setup ## real answers of people (HUMAN_DATA=DIRECTORY with scooter/ and geirhos/) through the report
+	$(BIN)/python -m benchmarks.human_data $(HUMAN_DATA)

@@ -239,6 +239,8 @@ def _people_checks(study: Study, results: Row) -> list[Row]:
     wrong = any(row["right"] < ANCHOR * row["trials"] for _, row in kinds)
     checks = [_check("catch trials", said or "none", ("look" if wrong else "ok") if kinds else "missing")]
     alarms = results["false_alarms"]
+    if study.export.task == "2afc" and not study.export.answers.side.any():
+        return [*checks, _check("side", "the table does not say where the right answer stood", "missing")]
     if study.export.task == "2afc":
         left = float(study.export.answers.picked_left.mean())
         return [*checks, _check("side", f"left was chosen in {percent(left)} of the answers; 2afc has no false alarms",
@@ -272,6 +274,8 @@ def _material_checks(study: Study, results: Row) -> list[Row]:
     said = "; ".join(f"{row['model']}: {row['participants']} of {row['of']}" for row in shown)
     whole = all(row["participants"] == row["of"] for row in shown)
     checks.append(_check("participants per source model", said, "ok" if whole else "look"))
+    if not study.export.selected_on:
+        return [*checks, _check("choice of pictures", "not known: there is no manifest of stimuli", "missing")]
     if study.export.selected_on != ("none",):
         said = f"pictures were kept because they fool their source models ({', '.join(study.export.selected_on)})"
         checks.append(_check("choice of pictures", said, "look"))

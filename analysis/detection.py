@@ -14,6 +14,8 @@ SCALE = {
     "yes; compare source models by it. ε₅₀ is the middle of the fitted curve, between its guess and lapse rates.",
     "2afc": "ε₅₀ is the middle of the fitted curve, between chance (one half) and its lapse rate. Nobody can gain by "
     "saying one answer more readily, so it compares source models.",
+    "alternatives": "ε₅₀ is the middle of the fitted curve, between chance (one in so many alternatives) and its "
+    "lapse rate.",
     "same-different": "ε₅₀ is the middle of the fitted curve, between the rate of “different” for equal pairs and the "
     "lapse rate; it depends on how readily people say “different”.",
 }
@@ -21,7 +23,7 @@ SCALE = {
 
 def section(results: Row) -> Section:
     """Returns how often perturbations were noticed and the thresholds of the default estimators."""
-    blocks: list[Block] = [figures.detection(results), Paragraph(text=SCALE[results["data"]["task"]])]
+    blocks: list[Block] = [figures.detection(results), Paragraph(text=SCALE[tables.words_of(results["data"])])]
     blocks += [tables.thresholds(results), *_shared(results["observers"])]
     return Section(name="detection", title="What people noticed, and from which ε on", results={}, blocks=tuple(blocks))
 
@@ -32,11 +34,13 @@ def _shared(observers: Row) -> list[Block]:
     fit = observers["goodness_of_fit"]
     text = (
         f"Shared by all source models: criterion k = {bracket(observers['criterion'])} (in standard deviations of the "
-        f"evidence), lapse rate {percent(observers['lapse_rate'])}. Power law against one rate a cell: deviance "
-        f"{number(fit['deviance'], 1)} on {fit['df']} degrees of freedom"
+        f"evidence), lapse rate {percent(observers['lapse_rate'])}"
     )
-    if fit["p_chi2"] is not None:
-        text += f", p {p_value(fit['p_chi2'])} (χ² approximation; a small p speaks against the law)"
+    if fit["df"] > 0:  # else there are as many parameters as cells, and nothing is left to judge the law by
+        text += (
+            f". Power law against one rate a cell: deviance {number(fit['deviance'], 1)} on {fit['df']} degrees of "
+            f"freedom, p {p_value(fit['p_chi2'])} (χ² approximation; a small p speaks against the law)"
+        )
     return [Paragraph(text=text + ".", kind="result")]
 
 

@@ -26,7 +26,7 @@ def _models(results: Row) -> Iterator[tuple[str, Row, Style, float]]:
 
 def detection(results: Row) -> Figure:
     """Returns the figure of how often a perturbation was noticed, with the rates as its table."""
-    words = tables.TASK_WORDS[results["data"]["task"]]
+    words = tables.TASK_WORDS[tables.words_of(results["data"])]
     with drawing.ink():
         figure = Drawing(figsize=(8.4, 4.8), layout="constrained")
         axes = figure.subplots()

@@ -111,7 +111,7 @@ def _meaning() -> Paragraph:
 
 
 def _selected(study: Study) -> list[Block]:
-    if study.export.selected_on == ("none",):
+    if study.export.selected_on in ((), ("none",)):
         return []
     text = (
         "The pictures shown were kept because they fool their source models, so that U is that of attacks which "

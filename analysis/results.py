@@ -73,6 +73,8 @@ def _data(export: Export) -> dict[str, Any]:
     low, median, high = export.reaction_time_ms
     return {
         "task": export.task,
+        "choices": cells.choices if export.task == "2afc" else None,
+        "foreign": not export.selected_on,
         "participants": len(cells.participants),
         "sessions": export.sessions,
         "robots": export.robots,

@@ -7,6 +7,7 @@ from typing import Any
 
 from analysis.blocks import Block, Column, Paragraph, Section, Table
 from analysis.plan import Plan
+from analysis.tables import words_of
 from analysis.wording import bracket, grey, level, percent, plain_percent, plural, thousands
 
 Row = dict[str, Any]
@@ -15,6 +16,7 @@ COMMON_EPS = 8.0  # where machines are compared if it was evaluated: the field's
 QUESTIONS = {
     "yes-no": "Participants looked at pictures, one at a time, and said of each whether it had been perturbed.",
     "2afc": "Participants looked at two versions of a picture side by side and said which had been perturbed.",
+    "alternatives": "Participants named what they saw; one of several alternatives was right.",
     "same-different": "Participants looked at two versions of a picture side by side and said whether they differed.",
 }
 
@@ -49,10 +51,10 @@ def _robots(data: Row) -> list[Block]:
 
 
 def _question(results: Row) -> Paragraph:
-    text = (
-        f"{QUESTIONS[results['data']['task']]} A perturbation of budget ε changes every colour value by at most ε of "
-        "255 grey levels."
-    )
+    data = results["data"]
+    foreign = "The trials come from another program: ε is the level in its table, whatever its unit."
+    own = "A perturbation of budget ε changes every colour value by at most ε of 255 grey levels."
+    text = f"{QUESTIONS[words_of(data)]} {foreign if data['foreign'] else own}"
     noise = results["observers"]["false_alarms"]
     if noise and results["data"]["task"] == "yes-no":
         text += (

@@ -30,6 +30,10 @@ TASK_WORDS = {
         "found the perturbed one of two pictures", "found the perturbed picture", "correct",
         "Half of the trials are right by chance alone.",
     ),
+    "alternatives": TaskWords(
+        "found the right answer", "right answers", "correct",
+        "Chance alone finds the right one of the alternatives now and then.",
+    ),
     "same-different": TaskWords(
         "called two pictures different", "answered “different”", "“different”",
         "At ε = 0, set apart by the break in the axis: pairs of the same picture, shared by all source models.",
@@ -37,9 +41,14 @@ TASK_WORDS = {
 }  # fmt: skip
 
 
+def words_of(data: Row) -> str:
+    """Returns the key of a task's words: the task, or ``alternatives`` where a forced choice had more than two."""
+    return "alternatives" if (data["choices"] or 2) > 2 else str(data["task"])
+
+
 def rates(results: Row) -> Table:
     """Returns the table of how often a perturbation was noticed in each cell."""
-    words = TASK_WORDS[results["data"]["task"]]
+    words = TASK_WORDS[words_of(results["data"])]
     return Table(
         name="detection", caption="Answers by source model and ε; rates with 95 % intervals in brackets.",
         columns=(
