@@ -12,7 +12,7 @@ from core import picture_set, picture_sets, rng, runs, train
 from core.annotations import __main__ as annotations
 from core.annotations import sets
 from core.annotations.sets import Annotation
-from core.errors import DataError, RunError
+from core.errors import ConfigError, DataError, RunError
 from core.salience.annotations import read_annotations
 
 RECIPE = """
@@ -134,3 +134,14 @@ def test_the_writer_of_picture_sets_draws_so_many_of_each_class_by_the_seed(trai
     assert dataclasses.replace(one, name="two") == two
     assert len(one.pictures) == 30
     assert all(picture.source_id.startswith("test/") for picture in one.pictures)
+
+
+def test_a_picture_set_of_no_data_or_of_more_pictures_than_there_are_is_refused(trained, tmp_path):
+    (tmp_path / "empty.toml").write_text("seed = 1")
+    with pytest.raises(ConfigError, match="empty.toml: expected a .data. table, got none; give a recipe"):
+        picture_set.main([str(tmp_path / "empty.toml"), "--out", str(tmp_path / "set")])
+    arguments = [str(trained / "recipe.toml"), "--out", str(tmp_path / "set"), "--per-class"]
+    for count in ("0", "5"):
+        with pytest.raises(ConfigError, match="--per-class: expected 1 to 4, as many as 'astronaut' has, got " + count):
+            picture_set.main([*arguments, count])
+    assert not (tmp_path / "set").exists()

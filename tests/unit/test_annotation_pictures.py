@@ -30,6 +30,10 @@ def test_picture_sets_come_back_and_changed_ones_are_refused(tmp_path):
     changed(tmp_path / "set" / "pictures.json", '"schema_version": 1', '"schema_version": 2')
     with pytest.raises(DataError, match="expected pictures.json of schema version 1"):
         picture_sets.read(tmp_path / "set")
+    row = '{"source_id": "a", "source_class": "cat", "sha256": "0", "width": 0, "height": 1}'
+    (tmp_path / "rows.jsonl").write_text(row)
+    with pytest.raises(DataError, match="a: expected at least 1×1 pixel, got 0×1"):
+        list(picture_sets.rows(tmp_path / "rows.jsonl"))
     (tmp_path / "rows.jsonl").write_text("{}")
     with pytest.raises(DataError, match="line 1: expected a picture: "):
         list(picture_sets.rows(tmp_path / "rows.jsonl"))
