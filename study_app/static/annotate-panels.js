@@ -92,6 +92,10 @@ export class Panels {
     this.timer = setTimeout(() => (note.hidden = true), 5000);
   }
 
+  unflash() {
+    find("flash").hidden = true;
+  }
+
   showCount(waiting) {
     const badge = find("saving");
     const name = waiting === 0 ? "saved" : navigator.onLine ? (waiting === 1 ? "saving-one" : "saving-many") : "offline";
@@ -147,6 +151,9 @@ export class Panels {
   showTime(seconds) {
     const left = Math.ceil(seconds);
     find("time").textContent = left > 0 ? fill(this.texts[left === 1 ? "wait-one" : "wait-many"], { seconds: left }) : "";
+    const button = document.querySelector("[data-command=submit]");
+    if (left > 0) button.dataset.wait = ` ${left}`;
+    else delete button.dataset.wait;
     this.enable("submit", left <= 0);
   }
 }

@@ -133,6 +133,7 @@ async function handIn(outcome, skipReason = null) {
   busy = true;
   surface.setAttribute("aria-busy", "true");
   drawing.endStroke();
+  panels.unflash();
   await saving.drained();
   saving.time.note();
   const body = { assignment: assignment.id, client_uuid: newUuid(), outcome, skip_reason: skipReason };

@@ -113,12 +113,12 @@ def test_nothing_stands_out_and_skipping_are_answers(chromium, small_site):
         wait_for_another(page, second)
         third = get_state(page)["assignment"]["id"]
         page.keyboard.press("s")
-        page.click("text=The picture is broken")
+        page.click("text=The picture is broken or empty")
         wait_for_another(page, third)
         assert page.inner_text("#place") == "Picture 4 of 20"
         fourth = get_state(page)["assignment"]["id"]
         page.keyboard.press("m")
-        page.click("#past li:nth-child(1) button")
+        page.click("#past li:last-child button")
         page.wait_for_function("(id) => document.body.dataset.picture === id", arg=first)
         Hand(page, small_site).click(20, 15)
         page.reload()  # and it is still this one
