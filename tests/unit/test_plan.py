@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
 from analysis.plan import USUAL, Catch, FailedChecks, Phase, Plan, ReactionTime, is_optional, read_plan
 from core.errors import ConfigError
 
+ROOT = Path(__file__).resolve().parents[2]
 BASICS = """
 [[exclusion]]
 kind = "phase"
@@ -77,3 +79,11 @@ def test_what_a_plan_may_not_say_is_refused(tmp_path, text, message):
 def test_a_rule_says_in_words_what_it_leaves_out():
     assert ReactionTime(below_ms=200).words == "trials answered in less than 200 ms"
     assert ReactionTime(below_ms=200, above_ms=5000).words.endswith("less than 200 ms or more than 5000 ms")
+
+
+def test_the_plan_in_the_documentation_is_one(tmp_path):
+    text = (ROOT / "docs/contracts.md").read_text()
+    example = text[text.index("## Plan") :].split("```toml\n")[1].split("```")[0]
+    plan = read(tmp_path, example)
+    assert len({rule.kind for rule in plan.exclusion}) == 11
+    assert plan.is_confirmatory("undetected:sip-at/standard")
