@@ -92,7 +92,11 @@ def test_practice_says_how_well_it_went_and_shows_what_was_expected(chromium, la
 def test_the_drawing_page_is_light_and_comes_from_us_alone(chromium, small_site):
     context = chromium.new_context(**DESKTOP)
     page, replies = context.new_page(), []
-    page.on("response", lambda reply: replies.append(reply))
+
+    def note(reply):  # a method of a list cannot be listened with
+        replies.append(reply)
+
+    page.on("response", note)
     begin(page, small_site)
     Hand(page, small_site).click(20, 15)
     wait_until_saved(page)
