@@ -1,7 +1,7 @@
 """``python -m benchmarks.annotation_latency``: how smoothly one paints, and how much the drawing page weighs.
 
-A real server hands out a photograph of 2,000 × 2,000 pixels that has 60 strokes already; in Chromium, drawn by the
-processor alone, a hand paints further strokes over it. The page's own frames (``requestAnimationFrame``) are counted
+A real server hands out pictures of 2,000 × 2,000 and 4,000 × 4,000 pixels that have 60 strokes already; in Chromium,
+drawn by the processor alone, a hand paints further strokes over them. The page's own frames (``requestAnimationFrame``) are counted
 while it does, and the browser's trace says how long its main thread was busy at a time.
 """
 
@@ -36,6 +36,7 @@ from study_app.settings import Settings
 COMMAND = "python -m benchmarks.annotation_latency"
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
 VIEWPORT = {"width": 1280, "height": 800}
+SIDES = (2_000, 4_000)
 FRAME_AIM_MS, WEIGHT_AIM = 32.0, 150_000
 SIZE, POINTS, POINT_MS = 80, 200, 8  # of the strokes that are there: diameter in picture pixels, points, ms between two
 CATEGORIES = ("toplevel", "disabled-by-default-devtools.timeline")
@@ -64,7 +65,7 @@ class Plan:
         side: of the picture, in pixels; ``strokes``: that it has already; ``painted``: while we measure.
     """
 
-    side: int = 2_000
+    side: int = SIDES[0]
     strokes: int = 60
     painted: int = 10
     seed: int = 1
@@ -86,8 +87,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=RESULTS / "annotation_latency.json")
     parser.add_argument("--painted", type=int, default=Plan.painted, help="strokes while measuring")
     given = parser.parse_args(argv)
-    plan = Plan(painted=given.painted)
-    write(given.out, _claims(plan, measure(plan)))
+    plans = [Plan(side=side, painted=given.painted) for side in SIDES]
+    measured = [measure(plan) for plan in plans]
+    claims = [claim for plan, each in zip(plans, measured, strict=True) for claim in _claims(plan, each)]
+    write(given.out, [*claims, _weight_claim(plans[0], measured[0])])
     return DONE
 
 
@@ -224,31 +227,42 @@ def _claims(plan: Plan, measured: Measured) -> list[Claim]:
     picture = f"on {plan.side:,} × {plan.side:,} pixels with {plan.strokes} strokes"
     frames, tasks = measured.frames, measured.tasks
     low, high = float(frames.min()), float(frames.max())
-    common: dict[str, Any] = {"command": COMMAND, "seed": plan.seed, "versions": versions("flask", "playwright")}
+    common = _common(plan)
     return [
         Claim(
-            claim=f"slowest frame while painting {picture}", value=round(high, 2), unit="ms", aim=FRAME_AIM_MS,
-            met=high <= FRAME_AIM_MS, n=len(frames), **common,
+            claim=f"slowest frame while painting {picture}", value=round(high, 2), unit="ms", aim=SIDES = (2_000, 4_000)
+FRAME_AIM_MS,
+            met=high <= SIDES = (2_000, 4_000)
+FRAME_AIM_MS, n=len(frames), **common,
         ),
         Claim(
             claim=f"99 % of frames while painting {picture} follow the one before within",
-            value=round(float(np.percentile(frames, 99)), 2), unit="ms", aim=FRAME_AIM_MS,
+            value=round(float(np.percentile(frames, 99)), 2), unit="ms", aim=SIDES = (2_000, 4_000)
+FRAME_AIM_MS,
             met=bool(np.percentile(frames, 99) <= FRAME_AIM_MS), spread=(round(low, 2), round(high, 2)), n=len(frames),
             **common,
         ),
         Claim(
             claim=f"longest task of the main thread while painting {picture}", value=round(float(tasks.max()), 2),
-            unit="ms", aim=FRAME_AIM_MS, met=bool(tasks.max() <= FRAME_AIM_MS), n=len(tasks), **common,
+            unit="ms", aim=SIDES = (2_000, 4_000)
+FRAME_AIM_MS, met=bool(tasks.max() <= FRAME_AIM_MS), n=len(tasks), **common,
         ),
         Claim(
             claim=f"from loading the page to the picture with its strokes, {picture}",
             value=round(measured.opening_ms), unit="ms", n=1, **common,
         ),
-        Claim(
-            claim="weight of the drawing page, compressed, pictures left out", value=measured.weight, unit="bytes",
-            aim=WEIGHT_AIM, met=measured.weight <= WEIGHT_AIM, n=1, **common,
-        ),
     ]  # fmt: skip
+
+
+def _weight_claim(plan: Plan, measured: Measured) -> Claim:
+    return Claim(
+        claim="weight of the drawing page, compressed, pictures left out", value=measured.weight, unit="bytes",
+        aim=WEIGHT_AIM, met=measured.weight <= WEIGHT_AIM, n=1, **_common(plan),
+    )  # fmt: skip
+
+
+def _common(plan: Plan) -> dict[str, Any]:
+    return {"command": COMMAND, "seed": plan.seed, "versions": versions("flask", "playwright")}
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ export class Keys {
 
   /** Keys that mean something on the picture alone; gives whether this was one. */
   onPicture(event) {
-    if (event.ctrlKey || event.metaKey) return false;
+    if (event.ctrlKey || event.metaKey || this.settings.busy) return false;
     if (ARROWS[event.key]) return this.arrow(event), true;
     if (event.key === " " || event.key === "Enter") return this.use(event), true;
     if (!this.drawing.busy || (event.key !== "Escape" && event.key !== "Backspace")) return false;

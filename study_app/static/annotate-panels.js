@@ -98,9 +98,10 @@ export class Panels {
 
   showCount(waiting) {
     const badge = find("saving");
-    const name = waiting === 0 ? "saved" : navigator.onLine ? (waiting === 1 ? "saving-one" : "saving-many") : "offline";
-    badge.textContent = fill(this.texts[name], { waiting });
-    badge.dataset.state = name.split("-")[0];
+    const state = !navigator.onLine ? "offline" : waiting === 0 ? "saved" : "saving";
+    const amount = waiting === 0 ? "none" : waiting === 1 ? "one" : "many";
+    badge.textContent = fill(this.texts[`${state}-${amount}`], { waiting });
+    badge.dataset.state = state;
     this.waiting = waiting;
   }
 

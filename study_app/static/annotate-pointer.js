@@ -29,8 +29,9 @@ export class Pointers {
   }
 
   down(event) {
+    if (this.settings.busy) return;
     this.onUse(event);
-    if (event.pointerType === "pen") Object.assign(this, { penSeen: true, penAt: event.timeStamp });
+    if (event.pointerType === "pen") this.takePen(event);
     if (event.pointerType === "touch" && !this.takeFinger(event)) return;
     if (this.active) return;
     event.preventDefault();
@@ -41,6 +42,15 @@ export class Pointers {
     if (this.active.kind === "draw") this.begin(event);
     this.surface.dataset.active = this.active.kind;
     this.hints.show(this.drawing);
+  }
+
+  /** From now on the pen draws; what a palm had begun before it is taken back. */
+  takePen(event) {
+    Object.assign(this, { penSeen: true, penAt: event.timeStamp });
+    if (this.fingers.size === 0) return;
+    this.fingers.clear();
+    this.drawing.cancelStroke();
+    this.rest();
   }
 
   /** Counts a finger; gives whether it may draw. A second one turns everything into moving and zooming. */

@@ -33,7 +33,12 @@ export class View {
   constructor({ picture, overlay }, onMoved) {
     Object.assign(this, { pictureCanvas: picture, overlay, onMoved, opacity: 0.45, bare: false, expected: null });
     Object.assign(this, { mask: null, levels: [], dirty: NOWHERE, stale: false, frame: 0, fitted: true });
-    new ResizeObserver(([entry]) => this.resize(entry)).observe(overlay);
+    const observer = new ResizeObserver(([entry]) => this.resize(entry));
+    try {
+      observer.observe(overlay, { box: "device-pixel-content-box" }); // told of the browser's zoom too
+    } catch {
+      observer.observe(overlay);
+    }
   }
 
   /** Shows another picture, an ImageBitmap, and its mask. */

@@ -22,17 +22,22 @@ const ZOOM_STEP = 1.5;
 const OPACITY_STEP = 0.1;
 const SHARE = 10; // the brush is at first this part of the longer side
 
-const settings = { tool: "brush", mode: "add", size: 1, sizes: [1], opacity: 0.45, pressure: true, singleKeys: true, space: false };
+const settings = { tool: "brush", mode: "add", size: 1, sizes: [1], opacity: 0.45, pressure: true, singleKeys: true };
+Object.assign(settings, { space: false, busy: true }); // busy: while a picture is fetched or handed in
 const panels = new Panels(texts);
 const view = new View({ picture: find("picture"), overlay: find("overlay") }, onMoved);
 const hints = new Hints(find("hints"), view);
 const drawing = new Drawing(view, {
   clock: () => Math.round(clockBase + performance.now()),
   onDone: (operation) => {
+    uncover();
     saving.add(operation);
     panels.say(texts[`said-${operation.tool}`]);
   },
-  onLive: (operation) => saving.live(operation),
+  onLive: (operation) => {
+    uncover();
+    saving.live(operation);
+  },
   onChange,
 });
 const compare = new Compare(find("compare"), (bare) => {
@@ -42,7 +47,11 @@ const compare = new Compare(find("compare"), (bare) => {
 let saving, state, assignment;
 let clockBase = 0;
 let openedAt = 0;
-let busy = true; // while a picture is fetched or handed in
+
+/** Whoever paints sees the paint. */
+function uncover() {
+  if (compare.on) compare.set(false);
+}
 
 function onMoved() {
   panels.showZoom(view);
@@ -73,7 +82,7 @@ const stop = (error) => (error.status ? onRefused(error) : fail(error));
 // One picture after the other
 
 async function open(next) {
-  busy = true;
+  settings.busy = true;
   assignment = next;
   const { picture, operations } = assignment;
   const bitmap = await fetchPicture(picture.url);
@@ -86,7 +95,7 @@ async function open(next) {
   drawing.replay(operations.map(({ operation }) => operation));
   if (cutOff) drawing.apply(cutOff);
   showAll();
-  busy = false;
+  settings.busy = false;
   if (cutOff) panels.flash(texts["stroke-kept"]);
 }
 
@@ -129,8 +138,8 @@ async function reopen(id) {
 const secondsLeft = () => state.task.minimum_seconds - assignment.seconds - (performance.now() - openedAt) / 1000;
 
 async function handIn(outcome, skipReason = null) {
-  if (busy) return;
-  busy = true;
+  if (settings.busy) return;
+  settings.busy = true;
   surface.setAttribute("aria-busy", "true");
   drawing.endStroke();
   panels.unflash();
@@ -144,7 +153,7 @@ async function handIn(outcome, skipReason = null) {
     await goOn();
   } catch (error) {
     if (error.code !== "too soon") throw error;
-    busy = false;
+    settings.busy = false;
     surface.setAttribute("aria-busy", "false");
     panels.flash(texts["too-soon"]);
   }
@@ -265,7 +274,7 @@ const COMMANDS = {
 
 async function run(command) {
   const offered = find("work").querySelector(`[data-command=${command}]`);
-  if (busy || (offered?.hidden ?? false)) return;
+  if (settings.busy || (offered?.hidden ?? false)) return;
   saving.time.note();
   await COMMANDS[command]();
 }
@@ -283,7 +292,7 @@ function listen() {
   find("single-keys").addEventListener("change", (event) => (settings.singleKeys = event.target.checked));
   find("pressure").addEventListener("change", (event) => (settings.pressure = event.target.checked));
   for (const name of ["online", "offline"]) window.addEventListener(name, () => panels.showCount(panels.waiting ?? 0));
-  setInterval(() => !busy && panels.showTime(secondsLeft()), 250);
+  setInterval(() => !settings.busy && panels.showTime(secondsLeft()), 250);
 }
 
 function offerTools() {
