@@ -1,0 +1,228 @@
+"""All that is known of one source model's curve, as JSON types: fit, intervals, goodness, other shapes, no shape.
+
+The curve is that of all participants' pooled answers. Its profile intervals and goodness of fit speak of these answers;
+for the interval that speaks of people, participants are drawn again (the one in the summary).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis import estimates, intervals
+from analysis.likelihood import Floats
+from analysis.psychometric import (
+    FATAL,
+    Outcome,
+    PsychometricFit,
+    Quantity,
+    compare_families,
+    fit_psychometric,
+    fit_shared,
+    goodness_of_fit,
+    model_free_thresholds,
+    outcomes_of_counts,
+    outcomes_of_fit,
+    posterior,
+    probability,
+    profile_interval,
+    separation,
+)
+from analysis.study import Study
+from analysis.trials import Answers, Cells
+
+Row = dict[str, Any]
+LARGEST_SAMPLE = 1000
+GRID = 61
+ORDER_BLOCKS = 8
+DRAWN_PEOPLE = 40
+
+
+def curves_of(study: Study) -> dict[str, Row]:
+    """Returns what is known of each source model's curve, by name; see ``curve_of``."""
+    cells = estimates.counted(study.export.cells, study.export.task)
+    return {name: curve_of(study, cells, index) for index, name in enumerate(cells.models)}
+
+
+def curve_of(study: Study, cells: Cells, index: int) -> Row:
+    """Returns what is known of the curve of source model ``index``; ``not_estimable`` where there is no threshold."""
+    columns = cells.columns(index)
+    levels = estimates.levels_of(cells, columns)
+    yes, trials = cells.yes[:, columns], cells.trials[:, columns]
+    model = estimates.model_of(study.export.task, cells.choices)
+    pooled = yes.sum(axis=0), trials.sum(axis=0)
+    found = outcomes_of_counts(levels, *pooled, guess=model.guess)
+    row: Row = {"by_eps": _points(cells, columns)}
+    if {Outcome.NO_TRIALS, Outcome.ONE_LEVEL, Outcome.NO_CATCH_TRIALS} & set(found):
+        return row | _outcome_words(found)
+    fit = fit_psychometric(model, levels, pooled[0][None], pooled[1][None])
+    found = outcomes_of_fit(fit)
+    row |= _outcome_words(found, separation(levels, *pooled))
+    if FATAL & set(found):
+        return row
+    draws = _draws(study, fit, yes, trials)
+    samples = min(LARGEST_SAMPLE, study.replicates)
+    return row | {
+        "participants": estimates.participants_of(cells, index),
+        "parameters": _parameters(fit, draws, estimates.participants_of(cells, index)),
+        "goodness_of_fit": _goodness(fit, samples, study.seed),
+        "residuals_by_order": _by_order(study.export.answers, columns, probability(fit, levels)[0]),
+        "overdispersion": _overdispersion(fit),
+        "families": [_open(dataclasses.asdict(each)) for each in compare_families(model, levels, *pooled)],
+        "model_free": _model_free(fit, samples, study.seed),
+        "curve": _band(fit, draws),
+    }
+
+
+def people_of(study: Study) -> Row | None:
+    """Returns participants' own curves, each with one γ and one λ for all source models; ``None`` if too few levels.
+
+    ``fit`` is of the first participants alone, as many as a figure can hold; ``saw`` [P, M] tells who saw what.
+    """
+    cells = estimates.counted(study.export.cells, study.export.task)
+    signal = cells.model >= 0
+    if not signal.any() or min(np.unique(cells.model[signal], return_counts=True)[1]) < 2:
+        return None
+    levels = estimates.levels_of(cells, np.arange(len(cells.eps)))
+    yes, trials = cells.yes[:DRAWN_PEOPLE], cells.trials[:DRAWN_PEOPLE]
+    model = estimates.model_of(study.export.task, cells.choices)
+    fit = fit_shared(model, levels, np.maximum(cells.model, 0), yes, trials)
+    saw = np.stack([trials[:, cells.model == index].sum(axis=1) > 0 for index in range(len(cells.models))], axis=1)
+    return {"fit": fit, "saw": saw}
+
+
+def _points(cells: Cells, columns: NDArray[np.int64]) -> list[Row]:
+    yes, trials = cells.yes[:, columns], cells.trials[:, columns]
+    low, high = intervals.clustered_wilson(yes, trials)
+    hits, total = yes.sum(axis=0), trials.sum(axis=0)
+    return [
+        {"eps": float(cells.eps[column]), "trials": int(total[i]), "hits": int(hits[i]),
+         "rate": {"estimate": float(hits[i] / total[i]), "low": float(low[i]), "high": float(high[i])}}
+        for i, column in enumerate(columns)
+        if total[i] > 0
+    ]  # fmt: skip
+
+
+def _outcome_words(found: list[Outcome], between: tuple[float, float] | None = None) -> Row:
+    row: Row = {"outcomes": [{"outcome": each.name.lower(), "message": each.value} for each in found]}
+    if between is not None:
+        row["separated_between"] = [2 ** between[0], 2 ** between[1]]
+    grave = [each for each in found if each in FATAL or each is Outcome.NO_CATCH_TRIALS]
+    if grave:
+        row["not_estimable"] = {"reason": grave[0].name.lower(), "message": grave[0].value}
+    return row
+
+
+def _draws(study: Study, fit: PsychometricFit, yes: Floats, trials: Floats) -> PsychometricFit:
+    """The curve fitted to draws of participants: the same draws as everywhere in the report."""
+    chunks = intervals.participant_weights(len(yes), study.replicates, study.seed, progress=False)
+    weights = np.concatenate(list(chunks))
+    return fit_psychometric(fit.model, fit.levels, weights @ yes, weights @ trials, start=fit.fit.parameters[0])
+
+
+def _parameters(fit: PsychometricFit, draws: PsychometricFit, people: int) -> Row:
+    by_profile = {
+        "threshold": profile_interval(fit), "width": profile_interval(fit, Quantity(name="width")),
+        "slope": profile_interval(fit, Quantity(name="slope")),
+    }  # fmt: skip
+    low, high = intervals.t_interval(fit.threshold[0], draws.threshold, people)
+    profile = [float(2 ** bound[0]) for bound in by_profile["threshold"]]
+    estimate = float(2 ** fit.threshold[0])
+    return {
+        "eps50": _interval(estimate, float(2**low), float(2**high)),
+        "eps50_profile": _interval(estimate, *profile),
+        "width_octaves": _interval(float(fit.width[0]), *(float(bound[0]) for bound in by_profile["width"])),
+        "slope_per_octave": _interval(slope(fit), *(float(bound[0]) for bound in by_profile["slope"])),
+        "guess": float(fit.guess[0]),
+        "lapse": float(fit.lapse[0]),
+    }
+
+
+def slope(fit: PsychometricFit) -> float:
+    """Returns (1 − γ − λ) S′ at the threshold, per unit of x, of the first data set."""
+    at = probability(fit, fit.threshold[:1] + np.array([-1e-4, 1e-4]))[0]
+    return float((at[1] - at[0]) / 2e-4)
+
+
+def _interval(estimate: float, low: float, high: float) -> Row:
+    return {"estimate": estimate, "low": _finite(low), "high": _finite(high)}
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) and value > 0 else None
+
+
+def _open(row: Row) -> Row:
+    """A family's row with thresholds in grey levels."""
+    for name in ("threshold", "threshold_low", "threshold_high"):
+        row[name] = _finite(float(2.0 ** row[name]))
+    return row
+
+
+def _goodness(fit: PsychometricFit, samples: int, seed: int) -> Row:
+    found = goodness_of_fit(fit, samples=samples, seed=seed)
+    used = np.flatnonzero(fit.trials[0] > 0)
+    row = {name: getattr(found, name) for name in ("deviance", "degrees", "p_value", "pearson", "pearson_p", "trend_p",
+                                                  "samples")}  # fmt: skip
+    eps = np.where(np.isfinite(fit.levels[used]), 2.0 ** fit.levels[used], 0.0)
+    parts = zip(eps, found.predictions, found.residuals, strict=True)
+    return row | {"residuals": [{"eps": float(e), "prediction": float(p), "residual": float(r)} for e, p, r in parts]}
+
+
+def _by_order(answers: Answers, columns: NDArray[np.int64], predicted: Floats) -> list[Row]:
+    """Answers in equal parts by their place in the session, with how far each lies from what the curve predicts."""
+    place = np.full(int(answers.cell.max(initial=0)) + 1, -1)
+    place[columns[columns < len(place)]] = np.flatnonzero(columns < len(place))
+    row = place[answers.cell]
+    own = row >= 0
+    if not own.any():
+        return []
+    order, p, yes = answers.order[own], predicted[row[own]], answers.yes[own]
+    cuts = np.quantile(order, np.arange(1, ORDER_BLOCKS) / ORDER_BLOCKS)
+    block = np.searchsorted(cuts, order, side="right")
+    found = []
+    for number in np.unique(block):
+        inside = block == number
+        spread = float((p[inside] * (1 - p[inside])).sum())
+        surplus = float(yes[inside].sum() - p[inside].sum())
+        found.append({
+            "first": int(order[inside].min()), "last": int(order[inside].max()), "answers": int(inside.sum()),
+            "residual": surplus / np.sqrt(spread) if spread > 0 else 0.0,
+        })  # fmt: skip
+    return found
+
+
+def _overdispersion(fit: PsychometricFit) -> Row:
+    model = dataclasses.replace(fit.model, overdispersed=True)
+    found = posterior(model, fit.levels, fit.hits[0], fit.trials[0])
+    low, high = found.interval("eta")
+    bounds = (float(2**bound) for bound in found.interval("threshold"))
+    return {
+        "eta": _interval(found.mean("eta"), low, high),
+        "eps50": _interval(float(2 ** found.quantile("threshold", 0.5)), *bounds),
+    }
+
+
+def _model_free(fit: PsychometricFit, samples: int, seed: int) -> Row:
+    found = model_free_thresholds(
+        fit.levels, fit.hits[0], fit.trials[0], guess=float(fit.guess[0]), lapse=float(fit.lapse[0]), seed=seed,
+        samples=samples,
+    )  # fmt: skip
+    return {
+        name: None if not np.isfinite(value) else _interval(
+            float(2**value), float(2 ** getattr(found, f"{name}_low")), float(2 ** getattr(found, f"{name}_high"))
+        )
+        for name, value in (("pava", found.pava), ("spearman_karber", found.spearman_karber))
+    }  # fmt: skip
+
+
+def _band(fit: PsychometricFit, draws: PsychometricFit) -> Row:
+    finite = fit.levels[np.isfinite(fit.levels)]
+    grid = np.linspace(finite.min(), finite.max(), GRID)
+    curve = probability(fit, grid)[0]
+    low, high = intervals.percentile_interval(probability(draws, grid))
+    values = {"eps": 2**grid, "estimate": curve, "low": np.minimum(low, curve), "high": np.maximum(high, curve)}
+    return {name: [float(x) for x in value] for name, value in values.items()}
