@@ -105,6 +105,7 @@ function showAll() {
   setSize(settings.sizes.findLastIndex((size) => size <= longer / SHARE));
   panels.showProgress(state, assignment);
   panels.showNote(assignment.note);
+  panels.showTime(secondsLeft());
   compare.set(false);
   onChange();
   surface.setAttribute("aria-busy", "false");
