@@ -7,6 +7,7 @@ function (yes-no and same-different: guess rate estimated; 2afc: one half), by t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from analysis import estimates, intervals, psychometric, signal_detection
 from analysis.likelihood import Floats
+from analysis.study import Study
 from analysis.trials import Cells, Task
 
 Quantity = Literal["eps_dprime1", "eps50"]
@@ -40,6 +42,14 @@ class ThresholdDraws:
     draws: Floats
     reasons: tuple[str | None, ...]
     saw: NDArray[np.bool_]
+
+
+@lru_cache(maxsize=1)
+def thresholds_of(study: Study) -> tuple[ThresholdDraws, ...]:
+    """Returns the draws of a study; several sections ask for the same ones, so those of the last study are kept."""
+    return threshold_draws(
+        study.export.cells, study.export.task, replicates=study.replicates, seed=study.seed, progress=study.progress
+    )
 
 
 def threshold_draws(

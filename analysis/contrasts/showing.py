@@ -14,7 +14,7 @@ from analysis.contrasts.comparing import Contrast, Difference, Pair, Settings, f
 from analysis.plan import Plan
 from analysis.population.two_stage import FEWEST_TRIALS, ParticipantThresholds, participant_thresholds
 from analysis.study import Study
-from analysis.threshold_draws import WORDS, threshold_draws
+from analysis.threshold_draws import WORDS, thresholds_of
 from analysis.wording import NONE, number, p_value
 
 TITLE = "Differences between source models"
@@ -29,7 +29,7 @@ def section(study: Study) -> Section:
         return _refused("one_source_model", "perturbations of one source model were shown, so there is none to compare")
     if len(cells.participants) < estimates.MIN_PARTICIPANTS:
         return _refused("too_few_participants", estimates.REASONS["too_few_participants"])
-    drawn = threshold_draws(cells, task, replicates=study.replicates, seed=study.seed, progress=study.progress)
+    drawn = thresholds_of(study)
     settings = Settings(alpha=plan.alpha, margin=plan.margin_octaves, seed=study.seed)
     found = families(drawn, planned_pairs(plan), settings)
     people = participant_thresholds(cells, task)

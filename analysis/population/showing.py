@@ -15,7 +15,7 @@ from analysis.population.mixed import mixed_model, mixed_results
 from analysis.population.two_stage import FEWEST_LEVELS, FEWEST_TRIALS, ParticipantThresholds, participant_thresholds
 from analysis.signal_detection import bootstrap_error
 from analysis.study import Study
-from analysis.threshold_draws import WORDS, ThresholdDraws, threshold_draws
+from analysis.threshold_draws import WORDS, ThresholdDraws, thresholds_of
 from analysis.wording import bracket, grey, number, plural
 
 TITLE = "From these participants to people"
@@ -33,7 +33,7 @@ def section(study: Study) -> Section:
             blocks=(Paragraph(text=text, kind="refusal"),),
         )  # fmt: skip
     people = participant_thresholds(cells, task)
-    pooled = threshold_draws(cells, task, replicates=study.replicates, seed=study.seed, progress=study.progress)[0]
+    pooled = thresholds_of(study)[0]
     rows = [_row(people, pooled, index) for index in range(len(cells.models))]
     fitted, reason = mixed_model(study.export)
     results: dict[str, Any] = {
