@@ -12,6 +12,7 @@ size of the participants' block. Cost: rows + R³, whatever the number of pictur
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from analysis.likelihood import Floats
 from analysis.mixed_models.links import Link, Terms, terms
 
 TOLERANCE, MOST_STEPS, MOST_HALVINGS = 1e-9, 200, 30
+ROUNDING = 1e-12  # share of h(u) by which a step may fall short for no other reason than rounding
 Ints = NDArray[np.int64]
 
 
@@ -80,7 +82,6 @@ class Mode:
     value: float
     kept: Floats
     eliminated: Floats
-    eta: Floats
     terms: Terms
     loadings: Floats
     loading_eliminated: Floats
@@ -111,31 +112,46 @@ def find_mode(layout: Layout, fixed: Floats, theta: Floats, start: tuple[Floats,
     """
     loadings, own = _loadings(layout, theta)
     system = _System(layout, loadings, own)
-    kept, alone = start if start is not None else (np.zeros(layout.kept), np.zeros(system.groups))
-    eta = fixed + system.predict(kept, alone)
-    row = terms(layout.link, eta, layout.yes, layout.trials, layout.lapse)
-    value = _penalised(row, kept, alone)
+    at = _at(layout, system, fixed, *(start or (np.zeros(layout.kept), np.zeros(system.groups))))
     converged, steps = False, 0
-    for steps in range(1, MOST_STEPS + 1):  # noqa: B007
-        factor = system.factor(row.weight)
-        move = factor.solve(*system.gradient(row.score, kept, alone))
-        size = max(np.abs(move[0]).max(initial=0.0), np.abs(move[1]).max(initial=0.0))
-        share = 1.0
-        for _ in range(MOST_HALVINGS):
-            trial = kept + share * move[0], alone + share * move[1]
-            trial_eta = fixed + system.predict(*trial)
-            trial_row = terms(layout.link, trial_eta, layout.yes, layout.trials, layout.lapse)
-            if (trial_value := _penalised(trial_row, *trial)) >= value - 1e-12 * abs(value):
-                break
-            share /= 2
-        (kept, alone), eta, row, value = trial, trial_eta, trial_row, trial_value
-        if size * share < TOLERANCE:
-            converged = True
-            break
+    while not converged and steps < MOST_STEPS:
+        before, at = at, _improved(layout, system, fixed, at)
+        converged, steps = _distance(before, at) < TOLERANCE, steps + 1
     return Mode(
-        value=value - system.factor(row.weight).log_determinant / 2, kept=kept, eliminated=alone, eta=eta, terms=row,
-        loadings=loadings, loading_eliminated=own, steps=steps, converged=converged,
+        value=at.value - system.factor(at.terms.weight).log_determinant / 2, kept=at.kept, eliminated=at.alone,
+        terms=at.terms, loadings=loadings, loading_eliminated=own, steps=steps, converged=converged,
     )  # fmt: skip
+
+
+class _Position(NamedTuple):
+    """u with what it implies; ``value`` is the penalised log likelihood h(u)."""
+
+    kept: Floats
+    alone: Floats
+    terms: Terms
+    value: float
+
+
+def _at(layout: Layout, system: _System, fixed: Floats, kept: Floats, alone: Floats) -> _Position:
+    row = terms(layout.link, fixed + system.predict(kept, alone), layout.yes, layout.trials, layout.lapse)
+    return _Position(kept, alone, row, float(row.log_likelihood.sum() - (kept @ kept + alone @ alone) / 2))
+
+
+def _improved(layout: Layout, system: _System, fixed: Floats, at: _Position) -> _Position:
+    """A Fisher-scoring step, halved until h(u) does not fall."""
+    move = system.factor(at.terms.weight).solve(*system.gradient(at.terms.score, at.kept, at.alone))
+    share = 1.0
+    for _ in range(MOST_HALVINGS):
+        found = _at(layout, system, fixed, at.kept + share * move[0], at.alone + share * move[1])
+        if found.value >= at.value - ROUNDING * abs(at.value):
+            return found
+        share /= 2
+    return at
+
+
+def _distance(before: _Position, after: _Position) -> float:
+    kept, alone = np.abs(after.kept - before.kept), np.abs(after.alone - before.alone)
+    return float(max(kept.max(initial=0.0), alone.max(initial=0.0)))
 
 
 def gradient(layout: Layout, mode: Mode) -> tuple[Floats, Floats]:
@@ -179,10 +195,6 @@ def _loadings(layout: Layout, theta: Floats) -> tuple[Floats, Floats]:
     if layout.eliminated is not None:
         own = layout.eliminated.design[:, 0] * found[-1][0, 0]
     return np.concatenate([none, *kept], axis=1), own
-
-
-def _penalised(row: Terms, kept: Floats, alone: Floats) -> float:
-    return float(row.log_likelihood.sum() - (kept @ kept + alone @ alone) / 2)
 
 
 class _System:
