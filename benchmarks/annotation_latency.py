@@ -98,7 +98,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def measure(plan: Plan) -> Measured:
     """Returns what Chromium measured on a server of its own."""
     with tempfile.TemporaryDirectory() as folder, _site(Path(folder), plan) as address, _chromium() as browser:
-        page = browser.new_page(viewport=VIEWPORT)
+        context = browser.new_context(viewport=VIEWPORT)
+        _consent(context.new_page(), address)
+        page = context.new_page()
         weight = _begin(page, address, plan)
         opening_ms = _reopen(page)
         frames, tasks = _paint(browser, page, plan)
@@ -134,11 +136,16 @@ def _chromium() -> Iterator[Browser]:
         browser.close()
 
 
-def _begin(page: Page, address: str, plan: Plan) -> int:
-    """Consents, opens the picture and stores its strokes; returns what the drawing page weighs, pictures left out."""
+def _consent(page: Page, address: str) -> None:
     page.goto(f"{address}/annotate/")
     page.check("input[name=consent]")
     page.click("button.primary")
+    page.wait_for_url("**/instructions")
+    page.close()
+
+
+def _begin(page: Page, address: str, plan: Plan) -> int:
+    """Opens the picture and stores its strokes; returns what the drawing page weighs, pictures left out."""
     replies: list[Any] = []
 
     def note(reply: Any) -> None:  # a method of a list cannot be listened with
@@ -147,7 +154,7 @@ def _begin(page: Page, address: str, plan: Plan) -> int:
     page.on("response", note)
     page.goto(f"{address}/annotate/work")
     page.wait_for_selector("body[data-picture]")
-    weight = sum(_weight(reply.body()) for reply in replies if "/pictures/" not in reply.url)
+    weight = sum(_weight(reply.body()) for reply in replies if reply.ok and "/pictures/" not in reply.url)
     identity = page.get_attribute("body", "data-picture")
     bodies = [
         {"assignment": identity, "index": index, "client_uuid": str(uuid.uuid4()), "operation": stroke, "active_ms": 0}
