@@ -16,15 +16,18 @@ TITLES = {"coverage": "Intervals at 95 %", "error": "Tests at α = 0.05"}
 Rows = Sequence[tuple[str, str, list[Share]]]
 HEAD = """# What the intervals cover, and how often the tests err
 
-Made by `make coverage` (`python -m benchmarks.coverage`); the numbers are in `benchmarks/results/coverage.json`. Studies
-of observers whose law is known are simulated and put through the functions that the report uses. An interval at 95 %
-should cover the truth in 95 % of them; a test at α = 0.05 should reject what is true in 5 %. A share is judged by the
-exact binomial band of its n at α = 0.01 (of a coverage: 0.920 to 0.975 with n 400, 0.937 to 0.962 with n 2000).
+Made by `make coverage` (`python -m benchmarks.coverage`); the numbers are in `benchmarks/results/coverage.json`.
+Studies of observers whose law is known are simulated and put through the functions that the report uses. An interval
+at 95 % should cover the truth in 95 % of them; a test at α = 0.05 should reject what is true in 5 %. A share is judged
+by the exact binomial band of its n at α = 0.01 (of a coverage: 0.920 to 0.975 with n 400, 0.937 to 0.962 with n 2000).
 
 - **Correctly specified** cells must lie inside the band. Clustered defaults must do so with participants that differ.
 - Where a method is **documented as conservative** (Holm, two one-sided tests, McNemar's exact test, the crossed
-  bootstrap, rates and d′ that take the larger of two standard errors), only the side that would make it too sure counts.
+  bootstrap, rates and d′ that take the larger of two standard errors), only the side that would make it too sure
+  counts.
 - **Mis-specified** cells (answers overdispersed, a fit that takes them for binomial) are reported and not judged.
+- p-values under the model that made the data (goodness of fit) and ranks of the truth among posterior draws should be
+  uniform: judged at p = 0.01, by Kolmogorov and Smirnov's test and by simultaneous bands (Säilynoja et al. 2022).
 
 """
 
@@ -86,8 +89,8 @@ def description(rows: Rows) -> str:
     erred = [share.value for share in shares if share.kind == "error" and share.met is not None]
     return (
         f"Coverage of {len(covered)} judged intervals, {min(covered, default=0):.3f} to "
-        f"{max(covered, default=0):.3f}, and errors of {len(erred)} judged tests, {min(erred, default=0):.3f} to {max(erred, default=0):.3f}, each beside "
-        "the band of its n."
+        f"{max(covered, default=0):.3f}, and errors of {len(erred)} judged tests, {min(erred, default=0):.3f} to "
+        f"{max(erred, default=0):.3f}, each beside the band of its n"
     )
 
 

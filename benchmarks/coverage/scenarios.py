@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from benchmarks.coverage import crossed_studies, demo_design, people
+from benchmarks.coverage import crossed_studies, demo_design, people, single_curves
 from benchmarks.coverage.acceptance import Share
 from benchmarks.coverage.people import People
+from benchmarks.coverage.single_curves import Curve
 
 PEOPLE = (
     People(participants=8, trials=20, sd=0.875),
@@ -20,6 +21,18 @@ PEOPLE = (
     People(participants=20, trials=20, sd=0.875, models=2, shift=0.5),
     People(participants=20, trials=20, sd=0.875, models=3, task="2afc"),
     People(participants=20, trials=20, sd=0.25, models=2, shift=0.5, task="2afc"),
+)
+
+
+CURVES = (
+    Curve(task="2afc", trials=20),
+    Curve(task="2afc", trials=40),
+    Curve(task="yes-no", trials=20),
+    Curve(task="yes-no", trials=40),
+    Curve(task="yes-no", trials=40, lapse=0.05),
+    Curve(task="yes-no", trials=40, upper_half=True),
+    Curve(task="2afc", trials=40, eta=0.2),
+    Curve(task="yes-no", trials=40, eta=0.2),
 )
 
 
@@ -37,6 +50,7 @@ class Cell:
 def cells(scale: float = 1.0) -> list[Cell]:
     """Returns all cells; ``scale`` multiplies how many studies each simulates."""
     return [
+        *(_curve(curve, scale) for curve in CURVES),
         *(_people(design, scale) for design in PEOPLE),
         *(_demo(scenario, scale) for scenario in demo_design.SCENARIOS),
         Cell(
@@ -50,6 +64,10 @@ def cells(scale: float = 1.0) -> list[Cell]:
         Cell(
             name="machines", words="two equally robust machines on 200 pictures",
             times=_times(20, scale), one=crossed_studies.machines, shares=crossed_studies.machine_shares,
+        ),
+        Cell(
+            name="calibration", words="parameters drawn from the prior, one curve, 2afc, 7 levels × 40 trials",
+            times=_times(single_curves.PRIOR_BATCHES, scale), one=single_curves.ranks, shares=single_curves.rank_shares,
         ),
     ]  # fmt: skip
 
@@ -66,6 +84,13 @@ def _demo(scenario: demo_design.Scenario, scale: float) -> Cell:
     return Cell(
         name=f"demo-p{scenario.participants}-sd{scenario.sd_log2:g}", words=f"the demo's design: {scenario.words}",
         times=_times(400, scale), one=partial(demo_design.one, scenario), shares=demo_design.shares,
+    )  # fmt: skip
+
+
+def _curve(curve: Curve, scale: float) -> Cell:
+    return Cell(
+        name=f"curve-{curve.name}", words=curve.words, times=_times(single_curves.BATCHES, scale),
+        one=partial(single_curves.batch, curve), shares=partial(single_curves.shares, curve),
     )  # fmt: skip
 
 

@@ -1,0 +1,123 @@
+"""Coverage in short and seeded: the bands, what the simulations find with few studies, and that finished cells stay."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks.coverage import people, single_curves
+from benchmarks.coverage.__main__ import main
+from benchmarks.coverage.acceptance import Share, binomial_band, covered, erred, uniform
+from benchmarks.coverage.people import People
+from benchmarks.coverage.single_curves import Curve, uniform_ranks
+from core import rng
+from core.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("n", "low", "high"), [(400, 0.920, 0.975), (1000, 0.931, 0.967), (2000, 0.937, 0.962), (10_000, 0.9443, 0.9555)]
+)
+def test_the_bands_are_those_of_the_protocol(n, low, high):
+    assert binomial_band(n, 0.95) == pytest.approx((low, high), abs=0.00051)
+
+
+def test_intervals_that_are_too_short_are_missed_and_those_that_are_too_long_where_both_sides_count():
+    normal = rng.numpy_generator(1, "intervals").standard_normal(400)
+    half = {"short": 1.3, "right": 1.96, "long": 3.2}
+    found = {
+        name: covered(name, list(zip(normal - h, normal + h, strict=True)), 0.0, "inside") for name, h in half.items()
+    }
+    assert {name: share.met for name, share in found.items()} == {"short": False, "right": True, "long": False}
+    wide = list(zip(normal - 3.2, normal + 3.2, strict=True))
+    assert covered("long", wide, 0.0, "not below").met
+    assert (found["short"].below + found["short"].above) / 400 == pytest.approx(1 - found["short"].value)
+
+
+def test_tests_that_err_too_often_are_missed_and_timid_ones_where_both_sides_count():
+    assert erred("keen", [True] * 60 + [False] * 340, "not above").met is False
+    assert erred("timid", [False] * 400, "not above").met
+    assert erred("timid", [False] * 400, "inside").met is False
+    assert erred("keen", [True] * 60 + [False] * 340, "reported").met is None
+
+
+def test_p_values_that_are_not_uniform_are_missed():
+    p = rng.numpy_generator(1, "p-values").uniform(size=500)
+    assert uniform("right", p.tolist(), "inside").met
+    assert uniform("wrong", (p**2).tolist(), "inside").met is False
+
+
+def test_ranks_of_a_posterior_that_is_too_narrow_leave_the_bands():
+    ranks = rng.numpy_generator(1, "ranks").integers(0, 100, size=600).astype(float)
+    narrow = np.where(rng.numpy_generator(2, "ranks").uniform(size=600) < 0.15, np.where(ranks < 50, 0, 99), ranks)
+    assert uniform_ranks(ranks, 300) > 0.01
+    assert uniform_ranks(narrow, 300) < 0.01
+
+
+def test_profile_intervals_of_a_single_curve_cover():
+    curve = Curve(task="2afc", trials=40)
+    found = {share.quantity: share for share in single_curves.shares(curve, [single_curves.batch(curve, 5, 0)])}
+    assert found["m, profile"].met
+    assert found["threshold at 0.75, profile"].met
+    assert found["m, posterior"].met
+    assert found["goodness of fit, refitted deviance"].met
+
+
+def test_clustered_intervals_cover_where_participants_differ():
+    design = People(task="2afc", participants=12, trials=10, sd=0.875, models=2)
+    rows = [people.one(design, 3, number) for number in range(15)]
+    found = {share.quantity: share for share in people.shares(design, rows)}
+    assert found["ε₅₀ of pooled answers, clustered"].met
+    assert found["test of a difference of thresholds"].met
+    assert found["equivalence (two one-sided tests) at the margin, differences moved there"].met
+
+
+def run(tmp_path, *more):
+    paths = [f"--{name}={tmp_path / name}" for name in ("state", "docs")]
+    main(
+        [
+            *paths,
+            f"--out={tmp_path / 'c.json'}",
+            "--scale=0.01",
+            "--processes=1",
+            "--only",
+            "machines",
+            "calibration",
+            *more,
+        ]
+    )
+    return json.loads((tmp_path / "c.json").read_text())
+
+
+def test_the_command_writes_claims_and_page_and_keeps_finished_cells(tmp_path, capsys):
+    claims = run(tmp_path)
+    assert {claim["command"] for claim in claims} == {"python -m benchmarks.coverage"}
+    page = (tmp_path / "docs" / "coverage.md").read_text(encoding="utf-8")
+    assert f"of {len(claims)} judged shares lie where they should" in page
+    assert (tmp_path / "docs" / "figures" / "coverage.svg").read_text(encoding="utf-8").count("<title") == 1
+    kept = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "state").iterdir()}
+    assert run(tmp_path) == claims
+    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "state").iterdir()} == kept
+    capsys.readouterr()
+    main([f"--state={tmp_path / 'state'}", "--scale=0.01", "--list"])
+    assert capsys.readouterr().out.count("finished") == 2
+
+
+def test_a_share_that_is_missed_is_named_on_the_page(tmp_path):
+    from benchmarks.coverage import page
+
+    share = Share(
+        quantity="too sure", kind="coverage", value=0.8, n=400, nominal=0.95, gate="inside", below=40, above=40
+    )
+    text = page.text([("cell", "a cell", [share])])
+    assert "**0 of 1 judged shares lie where they should**" in text
+    assert "- too sure (a cell): 0.800" in text
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"), [("--only=nothing", "no cell begins so"), ("--scale=0", "--scale above 0")]
+)
+def test_what_cannot_be_simulated_is_refused(flag, message, tmp_path):
+    with pytest.raises(ConfigError, match=message):
+        main([flag, f"--state={tmp_path}"])
