@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import lu_factor, lu_solve
 
 from analysis.likelihood import Floats
 from analysis.mixed_models.links import Link, Terms, terms
@@ -224,7 +224,7 @@ class _System:
         return first - kept, second - alone
 
     def factor(self, weight: Floats) -> _Factor:
-        """Returns A factored: D, D⁻¹C' and the Cholesky factor of S."""
+        """Returns A factored: D, D⁻¹C' and S by LU, since A of observed weights need not be positive definite."""
         return _Factor(self, weight)
 
 
@@ -247,19 +247,19 @@ class _Factor:
         self.diagonal = 1 + np.bincount(system.group, weight * system.own**2, minlength=groups)[:groups]
         self.cross = cross
         self.scaled = cross / self.diagonal
-        self.schur = cho_factor(np.eye(size) + across - self.scaled @ cross.T, lower=True) if size else None
+        self.schur = lu_factor(np.eye(size) + across - self.scaled @ cross.T) if size else None
 
     @property
     def log_determinant(self) -> float:
         """Ln |A|."""
-        kept = 0.0 if self.schur is None else 2 * np.log(np.diag(self.schur[0])).sum()
+        kept = 0.0 if self.schur is None else np.log(np.abs(np.diag(self.schur[0]))).sum()
         return float(kept + np.log(self.diagonal).sum())
 
     def solve(self, kept: Floats, alone: Floats) -> tuple[Floats, Floats]:
         """Returns A⁻¹ times a vector."""
         if self.schur is None:
             return kept, alone / self.diagonal
-        first = cho_solve(self.schur, kept - self.scaled @ alone)
+        first = lu_solve(self.schur, kept - self.scaled @ alone)
         return first, alone / self.diagonal - self.scaled.T @ first
 
     def inverse_rows(self) -> tuple[Floats, Floats]:
@@ -267,7 +267,7 @@ class _Factor:
         system, columns = self.system, self.system.columns
         if self.schur is None:
             return np.zeros(columns.shape), system.own / self.diagonal[system.group]
-        inverse = cho_solve(self.schur, np.eye(system.size))
+        inverse = lu_solve(self.schur, np.eye(system.size))
         kept = np.einsum("njk,nk->nj", inverse[columns[:, :, None], columns[:, None, :]], system.loadings)
         if not system.groups:
             return kept, np.zeros(len(columns))

@@ -12,7 +12,7 @@ from analysis.intervals import NORMAL
 from analysis.mixed_models import DetectionModel, conditional, fit_detection, grouped, marginal
 from analysis.trials import Export
 
-MOST_ROWS, MOST_PARTICIPANTS, FEWEST_PICTURES = 100_000, 1_000, 5
+MOST_ROWS, MOST_PARTICIPANTS, FEWEST_PICTURES = 50_000, 500, 5  # beyond, the fit takes minutes
 POINTS = 41
 FORMULA = "P(yes) = λ/2 + (1 − λ) Φ(−k + (ε/ε₁[source model])^b[source model] + (1 + d | participant) + (1 | picture))"
 
