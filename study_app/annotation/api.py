@@ -77,9 +77,7 @@ def _state(reader: DatabaseSession, annotator: Annotator, assignment: Assignment
 
 def _shown(reader: DatabaseSession, assignment: Assignment) -> dict[str, Any]:
     columns = (Stroke.stroke_index, Stroke.client_uuid, Stroke.operation)
-    kept = reader.execute(
-        select(*columns).where(Stroke.assignment_id == assignment.id).order_by(Stroke.stroke_index)
-    )
+    kept = reader.execute(select(*columns).where(Stroke.assignment_id == assignment.id).order_by(Stroke.stroke_index))
     picture = assignment.of.picture
     return {
         "id": assignment.public_id,

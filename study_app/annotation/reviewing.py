@@ -33,6 +33,8 @@ from study_app.researchers import ledger
 Verdict = Literal["accepted", "returned"]
 PAGE = 50  # rows of a list
 MOST_NOTE = 1000  # letters
+OUTCOMES = ("regions", "none", "skipped")
+REVIEWS = ("not reviewed", "pending", "returned", "accepted")
 STATES = ("waiting", "pending", "accepted", "returned", "all")
 
 
@@ -109,8 +111,8 @@ def progress(reader: DatabaseSession, row: TaskRow) -> Progress:
         standing=conduct.standing(row),
         held=tuple(held[number] for number in range(settings.annotators_per_picture + 1)),
         people=_people(reader, row),
-        outcomes={str(name): count for name, count in outcomes},
-        reviews={name or "not reviewed": count for name, count in reviews},
+        outcomes=dict.fromkeys(OUTCOMES, 0) | {str(name): count for name, count in outcomes},
+        reviews=dict.fromkeys(REVIEWS, 0) | {name or "not reviewed": count for name, count in reviews},
         hours=active / 3_600_000,
     )
 
