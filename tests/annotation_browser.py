@@ -13,9 +13,9 @@ import numpy as np
 from sqlalchemy import select
 
 from core import picture_sets, rng
+from core.annotations import sets
 from core.annotations.operations import parse_all
 from core.annotations.raster import rasterise
-from core.annotations.sets import encode_mask
 from study_app.annotation.tables import Assignment, Stroke, Submission
 from tests import annotation_site
 from tests.study_site import Server, close, free_port, make_app
@@ -69,7 +69,7 @@ def write_masks(folder: Path, names: list[str], size: tuple[int, int]) -> None:
     for name in names:
         path = folder / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encode_mask(mask))
+        path.write_bytes(sets.encode_mask(mask))
 
 
 def run(url: str, *commands: list[str]) -> None:
@@ -182,6 +182,13 @@ def wait_until_kept(site, assignment: str, count: int, seconds: float = 20) -> l
 def mask_of(site, operations: list[dict]) -> np.ndarray:
     """Returns the mask that the one raster routine makes of operations."""
     return rasterise(parse_all(operations, *site.size), *site.size)
+
+
+def exported(site, assignment: str, directory: Path) -> np.ndarray:
+    """Exports everything by the researcher's command and returns the mask of one assignment in it."""
+    run(site.url, ["export-annotations", str(directory)])
+    (found,) = (row for row in sets.rows(directory) if row.annotation_id == assignment)
+    return sets.read_mask(directory, found, site.size)
 
 
 def _all(site, query) -> list:

@@ -153,7 +153,7 @@ export class Panels {
     const left = Math.ceil(seconds);
     find("time").textContent = left > 0 ? fill(this.texts[left === 1 ? "wait-one" : "wait-many"], { seconds: left }) : "";
     const button = document.querySelector("[data-command=submit]");
-    if (left > 0) button.dataset.wait = ` ${left}`;
+    if (left > 0) button.dataset.wait = ` (${left})`;
     else delete button.dataset.wait;
     this.enable("submit", left <= 0);
   }

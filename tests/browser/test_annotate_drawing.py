@@ -8,6 +8,7 @@ import pytest
 from tests.annotation_browser import (
     Hand,
     begin,
+    exported,
     handed_in,
     kept,
     mask_of,
@@ -40,7 +41,7 @@ def distance(centre: np.ndarray, one: np.ndarray, other: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("ratio", [1, 1.5, 2])
-def test_a_mask_is_the_same_on_the_page_on_the_server_and_by_hand(chromium, small_site, ratio):
+def test_a_mask_is_the_same_on_the_page_on_the_server_and_by_hand(chromium, small_site, tmp_path, ratio):
     with visit(chromium, small_site, **DESKTOP, device_scale_factor=ratio) as page:
         state = begin(page, small_site)
         hand = Hand(page, small_site, ratio)
@@ -67,6 +68,7 @@ def test_a_mask_is_the_same_on_the_page_on_the_server_and_by_hand(chromium, smal
         wait_for_another(page, state["assignment"]["id"])
     (submission,) = handed_in(small_site, state["assignment"]["id"])
     assert (submission.outcome, submission.mask_pixels) == ("regions", expected.sum())
+    np.testing.assert_array_equal(exported(small_site, state["assignment"]["id"], tmp_path / "set"), expected)
 
 
 def test_a_click_without_a_drag_is_a_dab(chromium, small_site):
