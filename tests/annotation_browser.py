@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from core import picture_sets, rng
 from core.annotations import sets
@@ -147,17 +147,19 @@ class Hand:
 
 def seen(page, site) -> np.ndarray:
     """Returns the mask as the page shows it: what is tinted at the middle of each picture pixel."""
-    page.evaluate("() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))")
-    drawn = page.evaluate(READ_OVERLAY)
-    alpha = np.frombuffer(base64.b64decode(drawn["alpha"]), np.uint8).reshape(drawn["height"], drawn["width"])
-    scale = min(drawn["width"] // site.size[0], drawn["height"] // site.size[1])
-    corners = (
-        round((room - length * scale) / 2)
-        for room, length in zip((drawn["width"], drawn["height"]), site.size, strict=True)
-    )
-    left, top = corners
+    alpha = alphas(page)
+    room = alpha.shape[::-1]
+    scale = min(length // of for length, of in zip(room, site.size, strict=True))
+    left, top = (round((length - of * scale) / 2) for length, of in zip(room, site.size, strict=True))
     rows, columns = (np.arange(length) * scale + scale // 2 for length in site.size[::-1])
     return alpha[np.ix_(top + rows, left + columns)] > 0
+
+
+def alphas(page) -> np.ndarray:
+    """Returns how opaque the paint is at each device pixel, 0 to 255, once the page has painted what it has to."""
+    page.evaluate("() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))")
+    drawn = page.evaluate(READ_OVERLAY)
+    return np.frombuffer(base64.b64decode(drawn["alpha"]), np.uint8).reshape(drawn["height"], drawn["width"])
 
 
 def kept(site, assignment: str) -> list[dict]:
@@ -182,6 +184,15 @@ def wait_until_kept(site, assignment: str, count: int, seconds: float = 20) -> l
 def mask_of(site, operations: list[dict]) -> np.ndarray:
     """Returns the mask that the one raster routine makes of operations."""
     return rasterise(parse_all(operations, *site.size), *site.size)
+
+
+def give_back(site, assignment: str, note: str) -> None:
+    """Returns an assignment to its annotator, as a reviewer would."""
+    app = make_app(site.url)
+    with app.extensions["percepsilon_database"].writing() as writer:
+        chosen = update(Assignment).where(Assignment.public_id == assignment)
+        assert writer.execute(chosen.values(review="returned", note=note)).rowcount == 1
+    close(app)
 
 
 def exported(site, assignment: str, directory: Path) -> np.ndarray:

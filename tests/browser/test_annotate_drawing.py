@@ -7,6 +7,7 @@ import pytest
 
 from tests.annotation_browser import (
     Hand,
+    alphas,
     begin,
     exported,
     handed_in,
@@ -117,6 +118,10 @@ def test_clearing_can_be_undone_and_comparing_hides_the_paint(chromium, small_si
         hand = Hand(page, small_site)
         hand.stroke((5, 5), (30, 20))
         painted = seen(page, small_site)
+        page.fill("#opacity", "100")
+        assert set(np.unique(alphas(page))) == {0, 255}
+        page.keyboard.press("o")
+        assert 230 in np.unique(alphas(page))
         hand.use("clear")
         assert not seen(page, small_site).any()
         page.keyboard.press("u")

@@ -9,6 +9,7 @@ from tests.annotation_browser import (
     Hand,
     begin,
     get_state,
+    give_back,
     handed_in,
     kept,
     mask_of,
@@ -132,6 +133,25 @@ def test_nothing_stands_out_and_skipping_are_answers(chromium, small_site):
     assert [each["tool"] for each in kept(small_site, second)] == ["brush", "clear"]
     (skipped,) = handed_in(small_site, third)
     assert (skipped.outcome, skipped.skip_reason) == ("skipped", "broken")
+
+
+def test_a_note_of_a_reviewer_comes_with_what_was_painted(chromium, small_site):
+    with visit(chromium, small_site, **DESKTOP) as page:
+        first = begin(page, small_site)["assignment"]["id"]
+        Hand(page, small_site).stroke((5, 5), (30, 20))
+        page.click("[data-command=submit]")
+        wait_for_another(page, first)
+        give_back(small_site, first, "The tail, please.")
+        page.reload()
+        page.wait_for_selector(DRAWN)
+        assert page.get_attribute("body", "data-picture") == first
+        assert page.inner_text("#note") == "Please look at this again: The tail, please."
+        np.testing.assert_array_equal(seen(page, small_site), mask_of(small_site, kept(small_site, first)))
+        Hand(page, small_site).click(20, 25)
+        page.click("[data-command=submit]")
+        wait_for_another(page, first)
+        assert page.is_hidden("#note")
+    assert [(each.round, each.strokes) for each in handed_in(small_site, first)] == [(1, 1), (2, 2)]
 
 
 def test_of_two_tabs_one_paints(chromium, small_site):
