@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from analysis import (
     contrasts,
+    curves,
     design_checks,
     detection,
     exclusions,
@@ -31,6 +32,7 @@ from analysis.wording import plural, thousands
 Row = dict[str, Any]
 CHECKS: tuple[Callable[[Study], Section], ...] = (design_checks.section, exclusions.section)  # before any result
 ANALYSES: tuple[Callable[[Study], Section], ...] = (
+    curves.section,
     sensitivity.section,
     population.section,
     contrasts.section,
