@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 from tqdm import tqdm
 
 from benchmarks.claims import RESULTS, Claim, versions, write
@@ -36,7 +36,7 @@ from study_app.settings import Settings
 
 COMMAND = "python -m benchmarks.annotation_latency"
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
-VIEWPORT = {"width": 1280, "height": 800}
+VIEWPORT: ViewportSize = {"width": 1280, "height": 800}
 SIDES = (2_000, 4_000)  # pixels: of the pictures
 FRAME_AIM_MS, WEIGHT_AIM = 32.0, 150_000
 SIZE, POINTS, POINT_MS = 80, 200, 8  # of the strokes that are there: diameter in picture pixels, points, ms between two

@@ -9,6 +9,7 @@ from tests.annotation_browser import (
     PHONE,
     Hand,
     begin,
+    finish,
     get_state,
     wait_for_another,
     wait_until_saved,
@@ -46,13 +47,12 @@ def test_every_page_is_accessible_and_fits(chromium, large_site, screenshots, ax
         def look(name: str, *, full: bool = False) -> None:
             width = device["viewport"]["width"]
             page.screenshot(path=screenshots / f"annotate-{name}-{width}-{scheme}.png", full_page=full)
-            assert_accessible(page, axe_source)
+            if (device, scheme) != (PHONE, "dark"):  # the same colours as on the desktop, the same places as in light
+                assert_accessible(page, axe_source)
 
-        for name in ("", "instructions"):
-            page.goto(f"{large_site.address}/annotate/{name}")
-            if name == "" or page.url.endswith(name):
-                look(name or "consent", full=True)
-        begin(page, large_site)
+        page.goto(f"{large_site.address}/annotate/")
+        look("consent", full=True)
+        state = begin(page, large_site)
         page.goto(f"{large_site.address}/annotate/instructions")
         look("instructions", full=True)
         page.goto(f"{large_site.address}/annotate/work")
@@ -67,8 +67,17 @@ def test_every_page_is_accessible_and_fits(chromium, large_site, screenshots, ax
         hand_in(page)
         page.wait_for_selector("#feedback:not([hidden])")
         look("feedback")
-        page.goto(f"{large_site.address}/annotate/withdraw")
+        finish(large_site, state["annotator"])
+        page.goto(f"{large_site.address}/annotate/finish")
+        assert page.inner_text("#code") == state["annotator"][-12:]
+        look("finish")
+        page.click("text=Withdraw and delete what I painted")
         look("withdraw")
+        page.check("input[name=sure]")
+        page.click("button.grave")
+        page.wait_for_selector("text=Your data are deleted")
+        look("withdrawn")
+        page.complaints[:] = [each for each in page.complaints if "status of 410" not in each]  # the page says why
 
 
 def test_practice_says_how_well_it_went_and_shows_what_was_expected(chromium, large_site):
