@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from analysis.blocks import Column, Paragraph, Section, Table
+from analysis.blocks import Block, Column, Paragraph, Section, Table
 from analysis.plan import Plan
 from analysis.wording import number, plural, thousands
 
@@ -26,7 +26,7 @@ def section(results: Row, plan: Plan, sections: Sequence[Section], manifest: Row
         {"quantity": METHOD_NAMES[name], "method": method} for name, method in results["settings"]["methods"].items()
     ]
     inputs = [{"file": name, "sha256": digest} for name, digest in manifest["inputs"].items()]
-    blocks = (
+    blocks: tuple[Block, ...] = (
         *(Paragraph(text=text) for text in paragraphs(results, plan, sections, manifest)),
         Table(name="estimators", caption="The default estimators.", columns=pair, rows=estimators),
         Table(

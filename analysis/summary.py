@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analysis.blocks import Block, Column, Paragraph, Section, Table
@@ -101,7 +101,7 @@ def _largest(found: Row | None) -> Row | None:
     return found and {"maximum": found["maximum"], "maximum_at": found["maximum_at"]}
 
 
-def _undetected(row: Row) -> str:
+def _undetected(row: Mapping[str, Any]) -> str:
     if (found := row["undetected"]) is None:
         return "–"
     return f"{bracket(found['maximum'], plain_percent)} % at ε = {level(found['maximum_at'])}"

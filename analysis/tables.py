@@ -185,7 +185,7 @@ COVERED = {None: "not estimable", True: "✓ yes", False: "✗ no"}
 
 
 def _recovered(row: Row) -> Callable[[float | None], str]:
-    forms = {"criterion": number, "false_alarm_rate": plain_percent}
+    forms: dict[str, Callable[[float | None], str]] = {"criterion": number, "false_alarm_rate": plain_percent}
     return forms.get(row["quantity"], grey)
 
 
