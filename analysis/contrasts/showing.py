@@ -15,7 +15,7 @@ from analysis.plan import Plan
 from analysis.population.two_stage import FEWEST_TRIALS, ParticipantThresholds, participant_thresholds
 from analysis.study import Study
 from analysis.threshold_draws import WORDS, thresholds_of
-from analysis.wording import NONE, number, p_value
+from analysis.wording import NONE, bracket, number, p_value
 
 TITLE = "Differences between source models"
 FEWEST_MODELS = 2
@@ -33,7 +33,7 @@ def section(study: Study) -> Section:
     settings = Settings(alpha=plan.alpha, margin=plan.margin_octaves, seed=study.seed)
     found = families(drawn, planned_pairs(plan), settings)
     people = participant_thresholds(cells, task)
-    rows = [_row(contrast, people) for contrast in found]
+    rows = [_row(contrast, people) | {"alpha": plan.alpha} for contrast in found]
     return Section(
         name="contrasts",
         title=TITLE,
@@ -138,7 +138,7 @@ def _difference_words(row: Row) -> str:
     text = (
         f"Threshold ratio {_name(row)} ({WORDS[row['quantity']]}) = {number(row['ratio']['estimate'])}, 95 % CI "
         f"[{number(row['ratio']['low'])}, {number(row['ratio']['high'])}], t({row['df']}) = {number(row['t'], 1)}, "
-        f"p {p_value(row['p'])}, p_Holm {p_value(row['p_holm'])} of {row['family']}"
+        f"p {p_value(row['p'])}, p_Holm {p_value(row['p_holm'])} ({wording.plural(row['family'], 'test')})"
     )
     effect = row["d_z"]
     return f"{text}, d_z = {number(effect['estimate'])}." if effect else f"{text}."
@@ -150,8 +150,8 @@ def _equivalence_words(row: Row) -> str:
     same = row["equivalence"]
     return (
         f"Equivalence of {_name(row)} within ± {same['margin_octaves']:g} octaves: "
-        f"{'yes' if same['equivalent'] else 'no'} (p {p_value(same['p'])}; interval of the log2 ratio "
-        f"[{number(same['low'])}, {number(same['high'])}])."
+        f"{'yes' if same['equivalent'] else 'no'} (p {p_value(same['p'])}; {100 - 200 * row['alpha']:g} % interval of "
+        f"the log2 ratio [{number(same['low'])}, {number(same['high'])}])."
     )
 
 
@@ -168,7 +168,7 @@ def _blocks(rows: list[dict[str, Any]], plan: Plan) -> tuple[Block, ...]:
     few = len(own) <= MOST_SENTENCES
     blocks += [_sentence(row, plan) for row in own if few or row["confirmatory"] or row["ratio"] is None]
     if shown:
-        blocks.append(_forest(shown, plan))
+        blocks += [_forest(shown, plan), _equivalence_table(shown, plan)]
     return tuple(blocks)
 
 
@@ -219,9 +219,7 @@ def _forest(rows: list[dict[str, Any]], plan: Plan) -> Figure:
         f"Filled: p_Holm < {plan.alpha:g}; open: not. Thin line: 95 % interval; thick line: that of the test of "
         "equivalence, which is passed if the thick line stays in the grey."
     )
-    return Figure(
-        name="contrasts", title=title, description=description, caption=caption, svg=svg, table=_table(rows, plan)
-    )
+    return Figure(name="contrasts", title=title, description=description, caption=caption, svg=svg, table=_table(rows))
 
 
 def _draw(axes: Any, place: int, row: Row, alpha: float) -> None:
@@ -248,7 +246,7 @@ def _ratio_words(row: Row) -> str:
     )
 
 
-def _table(rows: list[dict[str, Any]], plan: Plan) -> Table:
+def _table(rows: list[dict[str, Any]]) -> Table:
     columns = (
         Column(head="first / second", show=_name, row_head=True),
         Column(head="quantity", show=lambda row: WORDS[row["quantity"]]),
@@ -256,19 +254,40 @@ def _table(rows: list[dict[str, Any]], plan: Plan) -> Table:
         Column(head="ratio", show=lambda row: wording.bracket(row["ratio"])),
         Column(head="t (df)", show=lambda row: f"{number(row['t'], 1)} ({row['df']})"),
         Column(head="p", show=lambda row: _p(row["p"])),
-        Column(head="p Holm", show=lambda row: _p(row["p_holm"])),
-        Column(head="p max-t", show=lambda row: _p(row["p_max_t"])),
+        Column(head="Holm", show=lambda row: _p(row["p_holm"])),
+        Column(head="max-t", show=lambda row: _p(row["p_max_t"])),
         Column(head="d_z", show=lambda row: number(row["d_z"]["estimate"]) if row["d_z"] else NONE),
-        Column(head="equivalent", show=lambda row: "yes" if row["equivalence"]["equivalent"] else "no"),
-        Column(head="p equivalence", show=lambda row: _p(row["equivalence"]["p"])),
     )
     return Table(
         name="contrasts",
-        caption="Threshold ratios [95 % interval] with tests of difference (p, adjusted by Holm and by max-t within "
-        f"the family) and of equivalence within ± {plan.margin_octaves:g} octaves.",
+        caption="Threshold ratios [95 % interval] with tests of difference: p, adjusted by Holm and by max-t within "
+        "the family; d_z: participants’ own differences.",
         columns=columns,
         rows=rows,
     )
+
+
+def _equivalence_table(rows: list[dict[str, Any]], plan: Plan) -> Table:
+    columns = (
+        Column(head="first / second", show=_name, row_head=True),
+        Column(head="quantity", show=lambda row: WORDS[row["quantity"]]),
+        Column(head="log₂ ratio", show=_log_ratio),
+        Column(head="p", show=lambda row: _p(row["equivalence"]["p"])),
+        Column(head="Holm", show=lambda row: _p(row["equivalence"]["p_holm"])),
+        Column(head="equivalent", show=lambda row: "yes" if row["equivalence"]["equivalent"] else "no"),
+    )
+    return Table(
+        name="equivalence",
+        caption=f"Equivalence within ± {plan.margin_octaves:g} octaves: log₂ ratio [{100 - 200 * plan.alpha:g} % "
+        "interval], two one-sided tests (the larger p), adjusted by Holm; equivalent if the interval lies inside.",
+        columns=columns,
+        rows=rows,
+    )
+
+
+def _log_ratio(row: Row) -> str:
+    same = row["equivalence"]
+    return bracket({"estimate": row["log2_ratio"]["estimate"], "low": same["low"], "high": same["high"]})
 
 
 def _p(p: float) -> str:
