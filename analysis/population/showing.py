@@ -9,11 +9,10 @@ from matplotlib.figure import Figure as Drawing
 
 from analysis import drawing, estimates, wording
 from analysis.blocks import Block, Column, Figure, Paragraph, Row, Section, Table
-from analysis.intervals import NORMAL, t_quantile
+from analysis.intervals import NORMAL, t_interval
 from analysis.population.censored_normal import FEWEST_EXACT, NormalFit
 from analysis.population.mixed import mixed_model, mixed_results
 from analysis.population.two_stage import FEWEST_LEVELS, FEWEST_TRIALS, ParticipantThresholds, participant_thresholds
-from analysis.signal_detection import bootstrap_error
 from analysis.study import Study
 from analysis.threshold_draws import WORDS, ThresholdDraws, thresholds_of
 from analysis.wording import bracket, grey, number, plural
@@ -95,8 +94,8 @@ def _pooled(pooled: ThresholdDraws, index: int) -> dict[str, Any] | None:
         return None
     participants = int(pooled.saw[:, index].sum())
     value = float(pooled.point[index])
-    half = t_quantile(participants) * float(bootstrap_error(pooled.draws[:, index], participants))
-    return {"estimate": 2**value, "low": 2 ** (value - half), "high": 2 ** (value + half)}
+    low, high = t_interval(pooled.point[index], pooled.draws[:, index], participants)
+    return {"estimate": 2**value, "low": 2 ** float(low), "high": 2 ** float(high)}
 
 
 def _participants(people: ParticipantThresholds) -> list[dict[str, Any]]:

@@ -44,7 +44,7 @@ def bootstrap_error(draws: Floats, participants: Floats | int) -> Floats:
     """Returns the standard error [...] from bootstrap draws [B, ...]: their standard deviation × √(P / (P − 1)).
 
     Drawing P of P with replacement makes the variance of a mean too small by (P − 1) / P, which with few participants
-    is enough to make tests err too often.
+    is enough to make tests err too often; tests and the intervals that belong to them use this.
     """
     people = np.maximum(participants, 2)
     error: Floats = draws.std(axis=0, ddof=1) * np.sqrt(people / (people - 1))
@@ -54,7 +54,7 @@ def bootstrap_error(draws: Floats, participants: Floats | int) -> Floats:
 def clustered_interval(
     estimate: Floats, draws: Floats, participants: int, variance: Floats | None = None
 ) -> ClusteredInterval:
-    """Returns estimate ± t(P − 1) × bootstrap standard error.
+    """Returns estimate ± t(P − 1) × the standard deviation of the draws [B, ...], as ``intervals.t_interval`` does.
 
     Args:
         estimate: [...].
@@ -63,7 +63,7 @@ def clustered_interval(
         variance: binomial variance; where it is larger it takes the place of the bootstrap's, which is too sure of
             cells with few answers.
     """
-    spread = bootstrap_error(draws, participants)
+    spread = draws.std(axis=0, ddof=1)
     error = spread if variance is None else np.maximum(spread, np.sqrt(variance))
     half = intervals.t_quantile(participants) * error
     return ClusteredInterval(

@@ -11,6 +11,7 @@ from scipy import stats
 
 from analysis import contrasts, population, sensitivity
 from analysis.blocks import Figure, Paragraph, Section, Table
+from analysis.estimates import estimate
 from analysis.observers import simulate_cells
 from analysis.plan import Plan
 from analysis.population import fit_normal, participant_thresholds
@@ -299,3 +300,14 @@ def test_one_and_the_same_answer_throughout_gives_no_threshold(study, answer):
     assert all(row["geometric_mean"] is None and row["pooled"] is None for row in results["two_stage"])
     assert "not_estimable" in results["mixed_model"]
     checked(sensitivity.section(same))
+
+
+def test_what_two_sections_say_of_one_quantity_is_the_same(study):
+    found = estimate(study.export.cells, replicates=80, seed=study.seed, progress=False)
+    own = checked(population.section(study))["two_stage"]
+    for row, threshold in zip(own, found.eps_dprime1, strict=True):
+        expected = (threshold.interval.estimate, threshold.interval.low, threshold.interval.high)
+        assert tuple(row["pooled"].values()) == pytest.approx(expected)
+    d_prime = checked(sensitivity.section(study))["by_eps"]
+    for index, row in enumerate(d_prime):
+        assert tuple(row["d_prime"].values()) == pytest.approx(tuple(float(part[index]) for part in found.d_prime))
