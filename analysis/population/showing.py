@@ -10,11 +10,12 @@ from matplotlib.figure import Figure as Drawing
 from analysis import drawing, estimates, wording
 from analysis.blocks import Block, Column, Figure, Paragraph, Row, Section, Table
 from analysis.intervals import NORMAL, t_interval
+from analysis.likelihood import Floats
 from analysis.population.censored_normal import FEWEST_EXACT, NormalFit
 from analysis.population.mixed import mixed_model, mixed_results
 from analysis.population.two_stage import FEWEST_LEVELS, FEWEST_TRIALS, ParticipantThresholds, participant_thresholds
 from analysis.study import Study
-from analysis.threshold_draws import WORDS, ThresholdDraws, thresholds_of
+from analysis.threshold_draws import WORDS, ThresholdDraws, signal_levels, thresholds_of
 from analysis.wording import bracket, grey, number, plural
 
 TITLE = "From these participants to people"
@@ -33,7 +34,7 @@ def section(study: Study) -> Section:
         )  # fmt: skip
     people = participant_thresholds(cells, task)
     pooled = thresholds_of(study)[0]
-    rows = [_row(people, pooled, index) for index in range(len(cells.models))]
+    rows = [_row(people, pooled, index, signal_levels(cells, index)) for index in range(len(cells.models))]
     fitted, reason = mixed_model(study.export)
     results: dict[str, Any] = {
         "quantity": people.quantity, "two_stage": rows, "participants": _participants(people),
@@ -49,24 +50,44 @@ def section(study: Study) -> Section:
 # ---- numbers ----
 
 
-def _row(people: ParticipantThresholds, pooled: ThresholdDraws, index: int) -> dict[str, Any]:
+def _row(people: ParticipantThresholds, pooled: ThresholdDraws, index: int, levels: Floats) -> dict[str, Any]:
     name = people.models[index]
     answered = int(people.answered[:, index].sum())
     fitted = people.of(name) if answered else None
+    beyond = None if fitted is None else _side(fitted.mean, levels)
+    if beyond is not None:
+        fitted = None
     return {
         "source_model": name, "participants": int(pooled.saw[:, index].sum()), "fitted": answered,
         "too_few_answers": int(pooled.saw[:, index].sum()) - answered,
-        "reason": None if fitted is not None else _why_not(people, index), **_distribution(fitted),
+        "reason": None if fitted is not None else beyond or _why_not(people, index),
+        **_distribution(fitted, levels),
         "sd_without_error": _sd_without_error(fitted, people, index),
-        "pooled": _pooled(pooled, index),
+        "pooled": _pooled(pooled, index, levels),
     }  # fmt: skip
 
 
-def _distribution(fitted: NormalFit | None) -> dict[str, Any]:
+def _side(mean: float, levels: Floats) -> str | None:
+    """Why a mean is not given: it lies beyond what was tested, where only the normal distribution speaks."""
+    if mean > levels.max():
+        return "the mean over participants lies above the tested range"
+    return "the mean over participants lies below the tested range" if mean < levels.min() else None
+
+
+def _tested(value: float, low: float, high: float, levels: Floats) -> dict[str, float | None]:
+    """An interval in grey levels; a bound beyond the tested range is ``None``."""
+    return {
+        "estimate": 2**value,
+        "low": 2**low if low >= levels.min() else None,
+        "high": 2**high if high <= levels.max() else None,
+    }
+
+
+def _distribution(fitted: NormalFit | None, levels: Floats) -> dict[str, Any]:
     if fitted is None:
         return dict.fromkeys(("geometric_mean", "sd_octaves", "exact", "above", "below", "unknown"))
     return {
-        "geometric_mean": {"estimate": 2**fitted.mean, "low": 2**fitted.low, "high": 2**fitted.high},
+        "geometric_mean": _tested(fitted.mean, fitted.low, fitted.high, levels),
         "sd_octaves": fitted.sd, "exact": fitted.exact, "above": fitted.above, "below": fitted.below,
         "unknown": fitted.unknown,
     }  # fmt: skip
@@ -88,14 +109,13 @@ def _why_not(people: ParticipantThresholds, index: int) -> str:
     return f"fewer than {FEWEST_EXACT} participants have a threshold inside the tested range"
 
 
-def _pooled(pooled: ThresholdDraws, index: int) -> dict[str, Any] | None:
+def _pooled(pooled: ThresholdDraws, index: int, levels: Floats) -> dict[str, Any] | None:
     """The threshold of the pooled answers, with the interval of the cluster bootstrap."""
     if pooled.reasons[index] is not None:
         return None
     participants = int(pooled.saw[:, index].sum())
-    value = float(pooled.point[index])
     low, high = t_interval(pooled.point[index], pooled.draws[:, index], participants)
-    return {"estimate": 2**value, "low": 2 ** float(low), "high": 2 ** float(high)}
+    return _tested(float(pooled.point[index]), float(low), float(high), levels)
 
 
 def _participants(people: ParticipantThresholds) -> list[dict[str, Any]]:

@@ -311,3 +311,14 @@ def test_what_two_sections_say_of_one_quantity_is_the_same(study):
     d_prime = checked(sensitivity.section(study))["by_eps"]
     for index, row in enumerate(d_prime):
         assert tuple(row["d_prime"].values()) == pytest.approx(tuple(float(part[index]) for part in found.d_prime))
+
+
+def test_a_mean_of_people_beyond_the_tested_range_is_not_given(study):
+    """Eleven of sixteen people notice nothing of any source model."""
+    cells = study.export.cells
+    yes = cells.yes.copy()
+    yes[5:, 1:] = 0
+    blind = replace(study, export=replace(study.export, cells=replace(cells, yes=yes)))
+    rows = checked(population.section(blind))["two_stage"]
+    assert {row["reason"] for row in rows} == {"the mean over participants lies above the tested range"}
+    assert all(row["geometric_mean"] is None for row in rows)
