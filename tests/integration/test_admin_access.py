@@ -45,6 +45,13 @@ PAGES = {
     ("GET", "/admin/exports/live"): "researcher",
     ("GET", "/admin/exports/<name>.zip"): "researcher",
     ("GET", "/admin/ledger"): "researcher",
+    ("GET", "/admin/annotation"): "viewer",
+    ("GET", "/admin/annotation/queue"): "viewer",
+    ("GET", "/admin/annotation/of/<public_id>"): "viewer",
+    ("GET", "/admin/annotation/of/<public_id>/overlay.png"): "viewer",
+    ("POST", "/admin/annotation/of/<public_id>/review"): "researcher",
+    ("POST", "/admin/annotation/<any(pause, resume, close):what>"): "researcher",
+    ("POST", "/admin/annotation/reopen"): "owner",
     ("GET", "/admin/team"): "owner",
     ("POST", "/admin/team/invite"): "owner",
     ("POST", "/admin/team/<int:number>/disable"): "owner",
@@ -59,6 +66,7 @@ def concrete(rule: str) -> str:
         .replace("<public_id>", "p-nobody")
         .replace("<name>", "20260101-000000-00000000")
         .replace("<token>", "none")
+        .replace("<any(pause, resume, close):what>", "pause")
     )
 
 
@@ -80,7 +88,8 @@ def test_no_page_fails_on_what_nobody_would_type(study, text):
     sent = dict.fromkeys(("email", "password", "new", "again", "reason", "note", "role"), text)
     for method, rule in PAGES:
         if rule not in ("/admin/sign-out", "/admin/exports"):
-            path = re.sub(r"<\w+>", quote(text, safe=""), rule.replace("<int:number>", "99999999999999999999"))
+            numbered = rule.replace("<int:number>", "99999999999999999999")
+            path = re.sub(r"<(any\(.*\):)?\w+>", quote(text, safe=""), numbered)
             someone = member(study, "owner")
             response = someone.client.get(path, query_string=asked) if method == "GET" else someone.post(path, **sent)
             assert response.status_code < 500, (method, path[:80])

@@ -415,9 +415,7 @@ def test_a_server_without_a_task_says_so_and_the_other_study_goes_on(study):
     assert Visitor(study).consent().status_code == 303
 
 
-@pytest.mark.parametrize(
-    ("accept", "words"), [("de", "Ich kann nicht erkennen, was darauf ist"), ("en", "I cannot tell")]
-)
+@pytest.mark.parametrize(("accept", "words"), [("de", "Ich erkenne nicht, was es zeigt"), ("en", "I cannot tell")])
 def test_pages_and_messages_are_in_the_annotators_language(small_task, accept, words):
     someone = Painter(small_task)
     assert f'<html lang="{accept}"' in someone.client.get("/annotate/", headers={"Accept-Language": accept}).text

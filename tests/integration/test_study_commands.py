@@ -17,12 +17,20 @@ from study_app.settings import ROOT, from_environment
 from tests.study_site import SMALL_PROTOCOL, Visitor, close, make_app
 
 COMMANDS = {
+    "annotation-close": [],
+    "annotation-pause": [],
+    "annotation-reopen": [],
+    "annotation-resume": [],
+    "annotation-status": [],
     "audit": [],
     "backup": [],
     "export": [],
+    "export-annotations": [],
     "init-db": [],
     "links": ["label", "days", "address"],
     "protocol": [],
+    "register-annotation": ["pictures", "gold"],
+    "register-pictures": [],
     "register-protocol": ["set_name"],
     "register-set": [],
     "researcher": [],

@@ -22,7 +22,7 @@ from tests.study_site import close, make_answer, make_app
 
 OF_PARTICIPANTS = ("pages", "steps", "api")
 INLINE = re.compile(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son[a-z]+=|javascript:", re.IGNORECASE)
-OPTIONS = {"token": "x" * 32, "name": "device", "index": "0", "filename": "study.css", "id": "1"}
+OPTIONS = {"token": "x" * 32, "name": "device", "index": "0", "filename": "study.css", "id": "1", "what": "pause"}
 
 
 @pytest.fixture
