@@ -15,10 +15,10 @@ import pandas as pd
 from scipy.special import expit
 
 from analysis.likelihood import Floats, best_of, deviance, maximise
-from analysis.psychometric import SIGMOIDS, Family
+from analysis.psychometric import SIGMOIDS
 from core.runs import WORST_CASE, Evaluation
 
-FAMILY: Family = "logistic"
+SIGMOID = SIGMOIDS["logistic"]
 WIDTH_PRIOR = (np.log(3.0), 1.0)  # of ln w, w in octaves, as for people
 MAX_LOGIT = 12.0
 
@@ -194,12 +194,11 @@ def _logit(found: MachineFit) -> Floats:
 
 
 def _curve(theta: Floats, x: Floats, floor: float) -> tuple[Floats, Floats]:
-    sigmoid = SIGMOIDS[FAMILY]
-    m, scale = theta[:, :1], sigmoid.width * np.exp(-theta[:, 1:2])
+    m, scale = theta[:, :1], SIGMOID.width * np.exp(-theta[:, 1:2])
     attacked = np.isfinite(x)
     z = np.clip((np.where(attacked, x, 0.0) + m) * scale, -1e3, 1e3)
-    s = np.where(attacked, sigmoid.cdf(z), 1.0)
-    slope = np.where(attacked, sigmoid.density(z), 0.0)
+    s = np.where(attacked, SIGMOID.cdf(z), 1.0)
+    slope = np.where(attacked, SIGMOID.density(z), 0.0)
     share = expit(theta[:, 2:3])
     height = (1 - floor) * share
     jacobian = np.stack([height * slope * scale, -height * slope * z, (1 - floor) * share * (1 - share) * s], axis=-1)
