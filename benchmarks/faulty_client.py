@@ -52,7 +52,7 @@ class Log:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.counts: Counter[str] = Counter()
-        self.acknowledged: list[Acknowledged] = []
+        self.acknowledged: list[Any] = []
         self.codes: list[str] = []
         self.wrong: list[str] = []
 
@@ -65,25 +65,26 @@ class Log:
         """Writes down what the robot is told now."""
         with self._lock:
             self.counts[f"status {response.status_code}"] += 1
-            if is_answer(request) and response.ok:
-                self.acknowledged.append(_acknowledged(request))
+            if self.is_answer(request) and response.ok:
+                self.acknowledged.append(self.acknowledgement(request))
             elif str(request.path_url) == "/api/v1/finish" and response.ok:
                 self.codes.append(response.json()["completion_code"])
+
+    def is_answer(self, request: requests.PreparedRequest) -> bool:
+        """Returns whether a request posts an answer."""
+        return request.method == "POST" and request.path_url == ANSWERS
+
+    def acknowledgement(self, request: requests.PreparedRequest) -> Any:
+        """Returns what the server said it holds, of a request that posts an answer."""
+        answer = answers.parse(json.loads(request.body or b""))
+        return Acknowledged(
+            client_uuid=answer.client_uuid, trial_index=answer.trial_index, payload_sha256=answer.sha256
+        )
 
     def complain(self, what: str) -> None:
         """Writes down something that must not happen."""
         with self._lock:
             self.wrong.append(what)
-
-
-def is_answer(request: requests.PreparedRequest) -> bool:
-    """Returns whether a request posts an answer."""
-    return request.method == "POST" and request.path_url == ANSWERS
-
-
-def _acknowledged(request: requests.PreparedRequest) -> Acknowledged:
-    answer = answers.parse(json.loads(request.body or b""))
-    return Acknowledged(client_uuid=answer.client_uuid, trial_index=answer.trial_index, payload_sha256=answer.sha256)
 
 
 class BadLine(HTTPAdapter):
@@ -106,7 +107,7 @@ class BadLine(HTTPAdapter):
             self._log.count("dropped after")
             raise requests.ConnectionError("lost on the way back")
         self._log.keep(request, response)
-        if is_answer(request) and response.ok and next(self._draws) < self._line.twice:
+        if self._log.is_answer(request) and response.ok and next(self._draws) < self._line.twice:
             self._repeat(request, *arguments, **options)
         return response
 

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from hypothesis import strategies as st
 from werkzeug.routing import Rule
 
+from study_app.refusals import is_api
 from study_app.staff import ROLES
 
 ORIGIN = "http://localhost"
@@ -86,6 +87,8 @@ FIELDS = {
     "before": ("5", "x"),
     "said": ("paused",),
     "v": ("0",),
+    "verdict": ("accepted", "returned", "maybe"),
+    "state": ("waiting", "all", "none"),
 }
 ANSWER = {
     "trial_index": 0,
@@ -109,7 +112,27 @@ ANSWER = {
     "attempt": 1,
 }
 VISIT = {"client_uuid": str(uuid.UUID(int=2)), "seen_index": None}
+MINE = "a-picture-of-this-annotator"  # in a body or a path, where the name of the open assignment stands
+STROKE = {
+    "assignment": MINE,
+    "index": 0,
+    "client_uuid": str(uuid.UUID(int=3)),
+    "operation": {"tool": "brush", "size": 4, "points": [[3, 3, 0, 0.5], [9, 8, 40, 1]]},
+    "active_ms": 900,
+}
+SUBMISSION = {
+    "assignment": MINE,
+    "client_uuid": str(uuid.UUID(int=4)),
+    "outcome": "regions",
+    "skip_reason": None,
+    "strokes": 1,
+    "active_ms": 1200,
+}
 FORMS = {
+    "annotate.give_consent": {"consent": "yes"},
+    "annotate.withdraw": {"sure": "yes"},
+    "admin.review_annotation": {"verdict": "returned", "note": "more of it"},
+    "admin.run_annotation": {"sure": "yes"},
     "pages.give_consent": {"consent": "yes"},
     "pages.withdraw": {"sure": "yes"},
     "admin.do_sign_in": {"email": "owner@example.org", "password": "a long enough password"},
@@ -184,6 +207,8 @@ JSON = st.recursive(
 def mutated(draw: st.DrawFn, valid: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a body that is right but for up to three of its fields."""
     body = {**valid, "client_uuid": str(draw(st.uuids()))}
+    for name in {"index", "strokes"} & set(body):
+        body[name] = draw(st.integers(0, 2))
     if "trial_index" in body:
         body["trial_index"] = draw(st.integers(0, 2))
     for name in draw(st.lists(st.sampled_from([*valid, "surprise"]), max_size=3)):
@@ -221,10 +246,10 @@ def calls(draw: st.DrawFn, rules: Sequence[Rule], own: Sequence[str], people: Se
     rule = draw(st.sampled_from([rule for rule in rules for _ in range(3 if "POST" in (rule.methods or ()) else 1)]))
     fitting = tuple(sorted((rule.methods or set()) - {"OPTIONS", "HEAD"}))
     method = draw(st.sampled_from(fitting * 24 + METHODS))
-    fitting_people = ("owner", *ROLES) if rule.rule.startswith("/admin") else ("participant",) * 3 + ("visitor",)
+    fitting_people = _fitting(rule.rule)
     anybody = st.lists(st.sampled_from(tuple(people)), max_size=2, unique=True).map(tuple)
     who = draw(anybody) if _seldom(draw, 4) else (draw(st.sampled_from(fitting_people)),)
-    as_json = rule.rule.startswith("/api/") != _seldom(draw, 8)
+    as_json = is_api(rule.rule) != _seldom(draw, 8)
     kind = "application/json" if as_json else "application/x-www-form-urlencoded"
     body = draw(_json(rule.endpoint)) if as_json else encode(_form(draw, rule.endpoint, own)).encode()
     return Call(
@@ -246,12 +271,23 @@ def _seldom(draw: st.DrawFn, of: int) -> bool:
     return draw(st.sampled_from((False,) * (of - 1) + (True,)))
 
 
+def _fitting(path: str) -> tuple[str, ...]:
+    """Returns who would send a request to a path, the likelier the oftener."""
+    if path.startswith("/admin"):
+        return ("owner", *ROLES)
+    return (("annotator",) if path.startswith("/annotate") else ("participant",)) * 3 + ("visitor",)
+
+
 def _json(endpoint: str) -> st.SearchStrategy[bytes]:
     match endpoint:
         case "api.post_trial":
             return mutated(ANSWER).map(_dump) | JSON_BODIES
         case "api.post_visit":
             return mutated(VISIT).map(_dump) | JSON_BODIES
+        case "annotate_api.post_stroke":
+            return mutated(STROKE).map(_dump) | JSON_BODIES
+        case "annotate_api.post_submission":
+            return mutated(SUBMISSION).map(_dump) | JSON_BODIES
         case _:
             return JSON_BODIES
 

@@ -83,11 +83,11 @@ class Verdict:
 class Killer(threading.Thread):
     """Kills workers, one each time that so many answers more were acknowledged."""
 
-    def __init__(self, server: Server, log: Log, plan: Plan) -> None:
+    def __init__(self, server: Server, log: Log, *, kills: int, answers: int, seed: int) -> None:
         super().__init__(daemon=True)
         self._server, self._log = server, log
-        self._generator = rng.numpy_generator(plan.line.seed, "kills")
-        self._due = sorted(self._generator.integers(0, int(0.95 * plan.robots * plan.trials), plan.kills).tolist())
+        self._generator = rng.numpy_generator(seed, "kills")
+        self._due = sorted(self._generator.integers(0, int(0.95 * answers), kills).tolist())
         self.over = threading.Event()
 
     def run(self) -> None:
@@ -115,7 +115,8 @@ def play(url: str, stimuli: Path, directory: Path, plan: Plan) -> Log:
         task = Task(
             url=server.address, law=observers.load(LAW), shown=manifest.read_set(stimuli).by_hash(), wait_s=PATIENCE_S
         )
-        killer = Killer(server, log, plan)
+        asked = plan.robots * plan.trials
+        killer = Killer(server, log, kills=plan.kills, answers=asked, seed=plan.line.seed)
         killer.start()
         try:
             _all_take_part(task, log, plan)

@@ -20,30 +20,42 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 from flask import Flask
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from sqlalchemy import Table, select, update
 from werkzeug.test import run_wsgi_app
 
 from benchmarks.claims import RESULTS, Claim, versions, write
-from benchmarks.fuzz_requests import HERE, ORIGIN, Call, calls
+from benchmarks.fuzz_requests import HERE, MINE, ORIGIN, Call, calls
 from benchmarks.study_site import KINDS, Kind, database, set_up
+from core import picture_sets, rng
 from core.errors import DONE, REFUSED, StudyError, exit_code
 from study_app import create_app
+from study_app.annotation.tables import Assignment, TaskRow
 from study_app.database import Database
 from study_app.models import Base, PlannedTrial, Protocol, Session
 from study_app.researchers import accounts, passwords
-from study_app.security import CHANGING, CSRF_HEADER, SESSION, STAFF, VISITOR, csrf_token, new_token
+from study_app.security import ANNOTATOR, CHANGING, CSRF_HEADER, SESSION, STAFF, VISITOR, csrf_token, new_token
 from study_app.settings import Settings
 from study_app.staff import ROLES, Researcher
 
 COMMAND = "python -m benchmarks.study_fuzz"
 STAFF_TABLES = {"researcher", "staff_session", "invitation", "exclusion"}
 OWN_TABLES = {"response", "visit", "check_result"}  # of who has a session
+DRAWN_TABLES = {"stroke", "submission", "overlap"}  # of who is an annotator
+HANDED_OUT = {"assignment", "task_picture", "annotator", "annotation_event"}  # when an annotator asks how to go on
+REGISTERED = {"picture_set", "picture"}
 LEAKS = re.compile(rb"Traceback|File \"/|sqlalchemy|psycopg|sqlite3?\.|werkzeug|jinja2|/site-packages/", re.IGNORECASE)
 PASSWORD = "a long enough password"  # noqa: S105  (of accounts that live as long as a test)
-COOKIES = {"visitor": VISITOR, "participant": SESSION, "bystander": SESSION, **dict.fromkeys(ROLES, STAFF)}
-PEOPLE = ("visitor", "participant", *ROLES, "stranger")
+COOKIES = {
+    "visitor": VISITOR,
+    "participant": SESSION,
+    "bystander": SESSION,
+    "annotator": ANNOTATOR,
+    **dict.fromkeys(ROLES, STAFF),
+}
+PEOPLE = ("visitor", "participant", "annotator", *ROLES, "stranger")
 RENEWED_EVERY = 50  # requests; those before may have closed the study and ended every session
 Fingerprint = dict[str, str]
 
@@ -62,6 +74,7 @@ class Site:
 
     Attributes:
         tokens: each one's cookie; of the bystander no request ever brings it.
+        mine: name of the picture that the annotator is to paint on.
         counts: of answers, by status, and of what was changed by whom.
     """
 
@@ -73,6 +86,7 @@ class Site:
         self.counts: Counter[str] = Counter()
         self._make_accounts()
         self.tokens["bystander"] = self._consent()
+        self._register_pictures(instance.parent)
         self.renew()
         self.names = self._names()
 
@@ -80,6 +94,7 @@ class Site:
         """Opens the study again and gives everybody a cookie that works."""
         with self.database.writing() as writer:
             writer.execute(update(Protocol).values(paused_at=None, closed_at=None))
+            writer.execute(update(TaskRow).values(paused_at=None, closed_at=None))
             writer.execute(update(Researcher).values(disabled_at=None))
             for role in ROLES:
                 account = accounts.by_email(writer, f"{role}@example.org")
@@ -87,6 +102,10 @@ class Site:
                 account.role = role
                 self.tokens[role] = accounts.start(writer, account, datetime.now(UTC)).token
         self.tokens["visitor"], self.tokens["participant"] = new_token(), self._consent()
+        self.tokens["annotator"] = self._consent("/annotate", ANNOTATOR)
+        client = self.app.test_client()
+        client.set_cookie(ANNOTATOR, self.tokens["annotator"])
+        self.mine = client.get("/annotate/api/v1/state").get_json()["assignment"]["id"]
 
     def send(self, call: Call) -> Reply:
         """Returns the app's answer to a request, as gunicorn would have passed it on."""
@@ -103,7 +122,7 @@ class Site:
 
     def _environment(self, call: Call) -> dict[str, Any]:
         own = {COOKIES.get(name, SESSION): self.tokens[name] for name in reversed(call.who)}
-        body = call.body.replace(HERE.encode(), self._csrf(call).encode())
+        body = call.body.replace(HERE.encode(), self._csrf(call).encode()).replace(MINE.encode(), self.mine.encode())
         cookies = [f"{name}={token}" for name, token in own.items()]
         headers = {
             "Host": "localhost",
@@ -113,7 +132,8 @@ class Site:
             **dict(call.headers),
         }
         return {
-            "REQUEST_METHOD": call.method, "PATH_INFO": _wsgi(call.path), "QUERY_STRING": call.query,
+            "REQUEST_METHOD": call.method, "PATH_INFO": _wsgi(call.path.replace(MINE, self.mine)),
+            "QUERY_STRING": call.query,
             "SERVER_NAME": "localhost", "SERVER_PORT": "80", "SERVER_PROTOCOL": "HTTP/1.1", "REMOTE_ADDR": "127.0.0.1",
             "CONTENT_TYPE": call.content_type, "CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body),
             "wsgi.url_scheme": "http", "wsgi.errors": io.StringIO(),
@@ -133,14 +153,14 @@ class Site:
             case _:
                 return ""
 
-    def _consent(self) -> str:
+    def _consent(self, task: str = "", kept: str = SESSION) -> str:
         client = self.app.test_client()
-        client.get("/")
+        client.get(f"{task}/")
         cookie = client.get_cookie(VISITOR)
         assert cookie is not None
         headers = {"Origin": ORIGIN, CSRF_HEADER: csrf_token(cookie.value)}
-        client.post("/consent", data={"consent": "yes"}, headers=headers)
-        if (session := client.get_cookie(SESSION)) is None:
+        client.post(f"{task}/consent", data={"consent": "yes"}, headers=headers)
+        if (session := client.get_cookie(kept)) is None:
             raise StudyError("the fuzzed study: expected a session after consent, got none")
         return session.value
 
@@ -151,6 +171,22 @@ class Site:
                 hashed = passwords.accept(PASSWORD, f"{role}@example.org")
                 accounts.add(writer, f"{role}@example.org", hashed, role, actor="fuzz", now=now)
 
+    def _register_pictures(self, folder: Path) -> None:
+        """Registers a task whose pictures are handed out to as many annotators as come."""
+        draw = rng.numpy_generator(1, "pictures to paint on")
+        names = [f"train/noise/{place:02d}" for place in range(4)]
+        named = ((name, "noise", draw.integers(0, 256, (12, 16, 3), dtype=np.uint8)) for name in names)
+        picture_sets.write(folder / "to-paint", ("noise",), named)
+        task = folder / "task.toml"
+        task.write_text('name = "fuzzed"\nminimum_seconds = 0\nannotators_per_picture = 100000\n', encoding="utf-8")
+        for command in (
+            ["register-pictures", str(folder / "to-paint")],
+            ["register-annotation", str(task), "--pictures", "to-paint"],
+        ):
+            done = self.app.test_cli_runner().invoke(args=command)
+            if done.exit_code:
+                raise StudyError(f"flask --app study_app {' '.join(command)}: {done.output}")
+
     def _names(self) -> tuple[str, ...]:
         """Returns the names by which things go in paths: one's own, somebody else's, and numbers of rows."""
         with self.database.reading() as reader:
@@ -158,7 +194,8 @@ class Site:
             sessions = reader.scalars(select(Session.public_id))
             people = [session.participant.public_id for session in reader.scalars(select(Session))]
             steps = ("about-you", "device", "colour-vision", "calibration", "study.css", "plates")
-            return (*pictures, *sessions, *people, *steps)
+            drawn = reader.scalars(select(Assignment.token))
+            return (*pictures, *sessions, *people, *steps, *drawn, MINE, "pause", "close", "resume")
 
 
 def _wsgi(text: str) -> str:
@@ -204,14 +241,18 @@ def may_change(site: Site, call: Call) -> set[str]:
     tables = set(Base.metadata.tables)
     roles = [name for name in call.who if name in ROLES]
     if call.method not in CHANGING:  # who opens the address with a platform's ids is noted; so are downloads
-        return {"arrival"} | ({"staff_session", "action"} if roles else set())
+        handed_out = HANDED_OUT if "annotator" in call.who else set()
+        return {"arrival"} | handed_out | ({"staff_session", "action"} if roles else set())
     if not site.genuine(call):
         return set()
     if not roles:  # who has no sign-in yet may begin one, with the password
-        tables -= (STAFF_TABLES | {"protocol"}) - ({"staff_session"} if call.endpoint == "admin.do_sign_in" else set())
+        tables -= (STAFF_TABLES | {"protocol", "review"}) - (
+            {"staff_session"} if call.endpoint == "admin.do_sign_in" else set()
+        )
     elif roles == ["viewer"]:
-        tables -= {"protocol", "exclusion", "invitation"}
-    return tables if "participant" in call.who else tables - OWN_TABLES
+        tables -= {"protocol", "exclusion", "invitation", "review"}
+    tables -= REGISTERED | (set() if "participant" in call.who else OWN_TABLES)
+    return tables if "annotator" in call.who else tables - DRAWN_TABLES
 
 
 def _wrong_in(reply: Reply, call: Call) -> list[str]:

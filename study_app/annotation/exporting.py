@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session as DatabaseSession
 
 from core import picture_sets
 from core.annotations import sets
-from core.annotations.sets import Annotation, Drawn, SetRecord
+from core.annotations.sets import Annotation, Drawn, Outcome, SetRecord
 from core.errors import DataError
 from study_app.annotation.tables import Annotator, Assignment, PictureRow, Stroke, Submission, TaskPicture, TaskRow
 from study_app.database import without_limits
 
+Reviewed = Literal["accepted", "pending", "returned"]
 BATCH = 50  # rows fetched at a time
 
 
@@ -49,11 +50,11 @@ def _drawn(reader: DatabaseSession, row: TaskRow, update: Callable[[int], object
                 source_id=picture.source_id,
                 source_class=picture.source_class,
                 annotator=annotator.public_id,
-                outcome=submission.outcome,
+                outcome=cast("Outcome", submission.outcome),
                 skip_reason=submission.skip_reason,
                 gold=shown.role == "gold",
                 practice=shown.role == "practice",
-                review=assignment.review,
+                review=cast("Reviewed | None", assignment.review),
                 round=submission.round,
                 seconds=submission.active_ms / 1000,
                 started_at=assignment.reserved_at.isoformat(timespec="milliseconds"),

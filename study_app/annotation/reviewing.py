@@ -128,7 +128,7 @@ def _people(reader: DatabaseSession, row: TaskRow) -> dict[str, int]:
     return dict(zip(("begun", "finished", "withdrawn", "robots"), (int(each or 0) for each in found), strict=True))
 
 
-def _counting(row: TaskRow) -> Select[Any]:
+def _counting(row: TaskRow) -> Select[int, int, str | None, str | None, int]:
     """Returns the query for what was handed in, practice aside."""
     return (
         select(Assignment.id, Assignment.annotator_id, Assignment.outcome, Assignment.review, Assignment.active_ms)

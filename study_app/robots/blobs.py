@@ -6,7 +6,7 @@ and Zhang 2007, eq. 1-5) of the picture's grey levels; it says nothing about wha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -162,7 +162,7 @@ def _stroke(
 
 
 def _timed(
-    line: list[tuple[float, float]], jitter: float, draws: Generator, shape: tuple[int, ...]
+    line: Sequence[tuple[float, float]], jitter: float, draws: Generator, shape: tuple[int, ...]
 ) -> list[list[float]]:
     """Returns points in the picture with their times, each moved at random by ``jitter`` pixels."""
     moved = np.asarray(line, dtype=np.float64) + draws.normal(0, 1, (len(line), 2)) * jitter

@@ -13,7 +13,7 @@ from benchmarks.study_fuzz import Judge, Site, fuzz
 from study_app.models import Response, Session
 from tests.integration.conftest import copy_sqlite, new_postgres_database
 
-REQUESTS = {"sqlite": 2000, "postgresql": 400}
+REQUESTS = {"sqlite": 2400, "postgresql": 400}
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -30,12 +30,12 @@ def site(request, tmp_path):
 
 def test_no_request_makes_the_server_fail_or_changes_what_its_sender_may_not(site):
     requests = REQUESTS[site.database.engine.dialect.name]
-    assert fuzz(site, requests=requests, start=4) == []
+    assert fuzz(site, requests=requests, start=5) == []
     assert site.counts["requests"] == requests
     assert site.counts["requests that changed something"] > requests / 25
     if requests >= 2000:
         assert {f"route {rule.endpoint}" for rule in site.rules} <= set(site.counts)
-        assert all(row.met is not False for row in study_fuzz.claims("sqlite", site, [], requests, 4))
+        assert all(row.met is not False for row in study_fuzz.claims("sqlite", site, [], requests, 5))
 
 
 def call(**changes) -> Call:
