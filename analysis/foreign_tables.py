@@ -102,8 +102,8 @@ class ColumnMap:
             raise ConfigError(f"choices: expected 2, or with task '2afc' 2 or more, got {self.choices}")
         if (self.model is None) == (self.columns.model is None):
             raise ConfigError('expected columns.model or, where all trials have one source model, model = "name"')
-        known = (self.columns.correct, self.columns.expected, self.columns.target_side)
-        if self.task == "2afc" and not any(known):
+        decides = (self.columns.correct, self.columns.expected, self.columns.target_side)
+        if self.task == "2afc" and not any(decides):
             raise ConfigError("columns: with task '2afc' expected 'correct', 'expected' or 'target_side'; add one")
         if self.columns.target_side is not None and (self.task != "2afc" or self.choices > 2):
             raise ConfigError("columns.target_side: expected with task '2afc' and 2 choices alone")
@@ -342,7 +342,7 @@ def _forced_choice(words: _Words, meaning: ColumnMap) -> tuple[Any, Any, Truth]:
 def _trial_index(words: _Words, session: NDArray[np.object_]) -> Values:
     """The name of each trial in its session: the table's own, or its place among the session's rows."""
     sessions = pd.Series(session)
-    place = sessions.groupby(sessions).cumcount().to_numpy(dtype=float)
+    place: Values = sessions.groupby(sessions).cumcount().to_numpy().astype(np.float64)
     if words.meaning.columns.trial is None:
         return place
     names = words.numbers("trial", "a number, 0 or more")

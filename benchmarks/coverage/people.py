@@ -18,7 +18,7 @@ from analysis.population.two_stage import participant_thresholds
 from analysis.power.simulated_studies import Design, Spread, simulated_study
 from analysis.study import Study
 from analysis.threshold_draws import ThresholdDraws, threshold_draws
-from analysis.trials import Cells
+from analysis.trials import Cells, Task
 from benchmarks.coverage.acceptance import Gate, Share, covered, erred
 from core import rng
 
@@ -37,7 +37,7 @@ class People:
     ``shift``: octaves by which the last of the source models differs from the others.
     """
 
-    task: str = "yes-no"
+    task: Task = "yes-no"
     participants: int
     trials: int
     sd: float
@@ -77,7 +77,7 @@ def study(people: People, seed: int, number: int) -> Study:
     design = Design(
         task=people.task, participants=people.participants, models=people.names, eps=EPS, trials=people.trials,
         noise=2 * people.trials if people.task == "yes-no" else 0, pictures=60,
-    )  # type: ignore[arg-type]  # fmt: skip
+    )  # fmt: skip
     generator = rng.numpy_generator(seed, "coverage", people.words, number)
     return simulated_study(
         design, law(people, people.sd), Spread(model=SD_MODEL), generator, replicates=REPLICATES, seed=number
@@ -90,7 +90,7 @@ def population(people: People) -> dict[str, list[float]]:
     own = law(people, float(np.hypot(people.sd, SD_MODEL)))
     p = _forced_choice(own, cells) if people.task == "2afc" else cell_probability(own, cells)
     trials = np.maximum(cells.trials.sum(axis=0), 1) * 1e6
-    found = point_estimates(cells, (p * trials)[None], trials[None], people.task)  # type: ignore[arg-type]
+    found = point_estimates(cells, (p * trials)[None], trials[None], people.task)
     middles = [float(fit.threshold[0]) for fit in found.psychometric if fit is not None]
     return {"eps_dprime1": found.power_law.log2_eps_dprime1[0].tolist(), "eps50": middles}
 

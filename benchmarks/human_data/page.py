@@ -181,7 +181,7 @@ def geirhos_description(fits: Sequence[tuple[Distortion, Distortion, list[Curve]
 
 def _right(data: Distortion) -> np.ndarray:
     share = data.counted.sum(axis=0) / data.trials.sum(axis=0)
-    return share if data.which == "contrast" else 1 - share
+    return np.asarray(share if data.which == "contrast" else 1 - share)
 
 
 def scooter_figure(attacks: Sequence[Attack]) -> str:
