@@ -112,7 +112,7 @@ def _paragraph(paragraph: Paragraph) -> Row:
 
 
 def _table(table: Table, numbers: Numbers) -> Row:
-    cells = [[column.show(row) for column in table.columns] for row in table.rows]
+    cells = [[column.show(row).removeprefix("= ") for column in table.columns] for row in table.rows]
     return {
         "type": "table", "number": next(numbers.tables), "name": table.name, "caption": table.caption,
         "head": [column.head for column in table.columns],

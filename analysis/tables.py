@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from analysis.blocks import Column, Table
 from analysis.wording import bracket, grey, level, number, plain_percent, thousands
 
 Row = dict[str, Any]
+Shown = Mapping[str, Any]
 BOUNDS = ("estimate", "low", "high")
 
 
@@ -84,17 +85,17 @@ def thresholds(results: Row) -> Table:
 THRESHOLDS = {"eps_dprime1": "ε at d′ = 1", "eps50": "ε₅₀"}
 
 
-def _shape(row: Row) -> str:
+def _shape(row: Shown) -> str:
     if row["exponent"] is not None:
         return f"b = {number(row['exponent'])}"
     return "" if row["width_octaves"] is None else f"width {number(row['width_octaves'])}"
 
 
-def _deviance(row: Row) -> str:
+def _deviance(row: Shown) -> str:
     return "" if row["deviance"] is None else f"{number(row['deviance'], 1)} ({row['df']})"
 
 
-def _triple(row: Row, prefix: str) -> Row:
+def _triple(row: Shown, prefix: str) -> Row:
     return {"estimate": row[prefix], "low": row[f"{prefix}_low"], "high": row[f"{prefix}_high"]}
 
 
@@ -184,7 +185,7 @@ def recovery(results: Row) -> Table:
 COVERED = {None: "not estimable", True: "✓ yes", False: "✗ no"}
 
 
-def _recovered(row: Row) -> Callable[[float | None], str]:
+def _recovered(row: Shown) -> Callable[[float | None], str]:
     forms: dict[str, Callable[[float | None], str]] = {"criterion": number, "false_alarm_rate": plain_percent}
     return forms.get(row["quantity"], grey)
 
