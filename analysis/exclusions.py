@@ -36,10 +36,10 @@ def section(study: Study) -> Section:
 def with_and_without(study: Study) -> Rows:
     """Returns thresholds and d′ with all rules, and without the optional ones; nothing if the plan has no such rule."""
     export = study.export
-    if export.without_optional is None or export.task == "2afc":
+    if export.without_optional is None:
         return []
     found = {
-        name: estimates.estimate(cells, replicates=study.replicates, seed=study.seed, progress=False)
+        name: estimates.estimate(cells, replicates=study.replicates, seed=study.seed, progress=False, task=export.task)
         for name, cells in (("with", export.cells), ("without", export.without_optional))
     }
     pairs = {"with": export.cells, "without": export.without_optional}
@@ -92,8 +92,6 @@ def _blocks(study: Study, steps: Rows, compared: Rows) -> list[Block]:
     blocks.append(_step_table(steps))
     if compared:
         blocks.append(_compared_table(compared))
-    elif any(step["optional"] for step in steps):
-        blocks.append(Paragraph(text="Not estimable: d′ with and without the optional rules in 2afc.", kind="refusal"))
     else:
         text = "No rule judged how people answered, so there is nothing to compare the analysis with."
         blocks.append(Paragraph(text=text, kind="note"))

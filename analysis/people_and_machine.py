@@ -13,10 +13,14 @@ from analysis.blocks import Column, Figure, Table
 from analysis.intervals import clustered_wilson, wilson
 from analysis.machine_curves import MachineCurve
 from analysis.study import Study
+from analysis.trials import Task
 from analysis.wording import bracket, plain_percent
 
 Rows = list[dict[str, Any]]
 LOOKS = (("X", (0, ())), ("P", (0, (5, 2))), ("d", (0, (1, 1.3))), ("*", (0, (8, 2))))
+SAID: dict[Task, str] = {
+    "yes-no": "say that it was changed", "2afc": "name the changed one", "same-different": "say that they differ",
+}  # fmt: skip
 
 
 def points(study: Study, curves: Sequence[MachineCurve]) -> Rows:
@@ -52,20 +56,26 @@ def figure(study: Study, rows: Rows) -> Figure:
         for index, axes in enumerate(grid.flat):
             axes.set_visible(index < len(models))
         for index, (name, axes) in enumerate(zip(models, grid.flat, strict=False)):
-            _panel(axes, [row for row in rows if row["model"] == name], index, first=axes in grid[:, 0])
+            _panel(
+                axes,
+                [row for row in rows if row["model"] == name],
+                index,
+                first=axes in grid[:, 0],
+                task=study.export.task,
+            )
             axes.set_title(name)
         handles, labels = grid.flat[0].get_legend_handles_labels()
         drawn.legend(handles, labels, loc="outside upper left", ncols=3, handlelength=3.4)
         description = "; ".join(_ends(name, rows) for name in models)
         svg = drawing.svg(drawn, "people-and-machine", title, description)
     caption = (
-        "Share of answers that say that there was a change (people), and of pictures that stay right (machine, by "
+        f"People: share of answers that {SAID[study.export.task]}. Machine: share of pictures that stay right, by "
     )
-    return Figure(name="people-and-machine", title=title, description=description, svg=svg, table=_curve_table(rows),
-                  caption=f"{caption}attack); 95 % intervals.")  # fmt: skip
+    return Figure(name="people-and-machine", title=title, description=description, svg=svg,
+                  table=_curve_table(study, rows), caption=f"{caption}attack. 95 % intervals.")  # fmt: skip
 
 
-def _panel(axes: Axes, rows: Rows, index: int, *, first: bool) -> None:
+def _panel(axes: Axes, rows: Rows, index: int, *, first: bool, task: Task) -> None:
     smallest = drawing.epsilon_axis(axes, [row["eps"] for row in rows], short=True)
     drawing.proportion_axis(axes, "share" if first else "")
     colour, marker, _ = drawing.style(index)
@@ -74,7 +84,7 @@ def _panel(axes: Axes, rows: Rows, index: int, *, first: bool) -> None:
         look = (colour, marker, (0, ())) if who == "people" else (drawing.MACHINE, *LOOKS[(place - 1) % len(LOOKS)])
         x = [drawing.position(row["eps"], smallest) for row in own]
         drawing.points(axes, x, [row["share"] for row in own], [row["n"] for row in own], look[0], look[1])
-        label = "people: say that it was changed" if who == "people" else f"machine: right under {who}"
+        label = f"people: {SAID[task]}" if who == "people" else f"machine: right under {who}"
         axes.plot(x, [row["share"]["estimate"] for row in own], color=look[0], marker=look[1], linestyle=look[2],
                   linewidth=1.4, label=label)  # fmt: skip
 
@@ -88,11 +98,11 @@ def _ends(name: str, rows: Sequence[dict[str, Any]]) -> str:
     return f"{name}: {', '.join(parts)}"
 
 
-def _curve_table(rows: Rows) -> Table:
+def _curve_table(study: Study, rows: Rows) -> Table:
     return Table(
         name="people-and-machine",
-        caption="People: answers in % that say that there was a change. Machine: pictures in % that stay right under "
-        "an attack [95 % interval].",
+        caption=f"People: answers in % that {SAID[study.export.task]}. Machine: pictures in % that stay right under an "
+        "attack [95 % interval].",
         columns=(
             Column(head="source model", show=lambda row: row["model"], row_head=True),
             Column(head="who", show=lambda row: row["who"]),

@@ -27,7 +27,7 @@ from core import rng
 from core.evaluation_comparisons import holm
 
 THRESHOLDS = ("eps_dprime1", "eps50")
-OF_TASK = {"yes-no": THRESHOLDS, "2afc": THRESHOLDS, "same-different": ("eps50",)}  # d′ of pairs is another one
+OF_TASK = {"yes-no": THRESHOLDS, "2afc": ("eps50",), "same-different": ("eps50",)}  # d′ of pairs is another one
 FEWEST = 3  # participants, and pictures
 
 
@@ -108,18 +108,17 @@ def draw(study: Study) -> Draws:
 
 
 def _estimates(study: Study, counted: Counts, curves: tuple[MachineCurve, ...], accuracy: list[Floats]) -> Draws:
-    cells = study.export.cells
-    point = estimates.point_estimates(cells, counted.yes, counted.trials) if study.export.task != "2afc" else None
-    missing = np.full((len(counted.trials), len(cells.models)), np.nan)
+    cells, task = study.export.cells, study.export.task
+    used = (cells.model >= 0) | (task != "2afc")  # in 2afc two references have no right answer
+    point = estimates.point_estimates(cells, counted.yes * used, counted.trials * used, task)
+    missing = np.full(len(counted.trials), np.nan)
     return Draws(
         counts=counted,
         undetected=_ratio(counted.undetected, counted.judged),
         fooled=_ratio(counted.fooled, counted.judged),
         thresholds={
-            "eps_dprime1": missing if point is None else point.power_law.log2_eps_dprime1,
-            "eps50": missing
-            if point is None
-            else np.stack([missing[:, 0] if fit is None else fit.threshold for fit in point.psychometric], axis=1),
+            "eps_dprime1": point.power_law.log2_eps_dprime1,
+            "eps50": np.stack([missing if fit is None else fit.threshold for fit in point.psychometric], axis=1),
         },
         curves=curves,
         accuracy=tuple(accuracy),
@@ -270,10 +269,9 @@ def ratio(study: Study, found: Draws, index: int) -> dict[str, Any]:
 
 def _refused(study: Study, model: int, log2_eps: float) -> str | None:
     """Why a source model has no threshold of people, in words."""
-    cells = study.export.cells
-    if study.export.task == "2afc":
-        return "in a 2afc study there is no rate of noticing that starts at false alarms"
-    reason = estimates.refusal(cells, model)
+    task = study.export.task
+    cells = estimates.counted(study.export.cells, task)
+    reason = estimates.refusal(cells, model, task)
     levels = np.log2(cells.eps[cells.model == model])
     if reason is None and (not np.isfinite(log2_eps) or log2_eps > levels.max()):
         reason = "above_range"

@@ -186,8 +186,13 @@ def test_one_and_the_same_answer_gives_no_threshold(tmp_path, answer):
     assert all(row["ratio"] is None for row in section.results["ratios"])
 
 
-def test_in_2afc_misses_are_not_counted(tmp_path):
-    study = read_study(write_export(tmp_path / "export", participants=6, task="2afc", noise=0), **QUICK)
+def test_in_2afc_misses_are_not_counted_and_accuracy_is_read_off_at_eps50(tmp_path):
+    export = write_export(tmp_path / "export", participants=24, task="2afc", noise=2)
+    runs = [write_outcomes(tmp_path / "runs" / run, run) for run in LAWS]
+    study = read_study(export, evaluations=runs, **QUICK)
+    found = joint.section(study).results["at_threshold"]
+    assert [row["threshold"] for row in found] == ["eps50"] * 3
+    assert all(0 <= row["accuracy"]["low"] <= row["accuracy"]["high"] <= 1 for row in found)
     assert all(r["not_estimable"]["reason"] == "two_alternatives" for r in joint.section(study).results["undetected"])
     assert picture_view.section(study).results["not_estimable"]["reason"] == "two_alternatives"
     assert design_checks.section(study).results["false_alarms"]["rate"] is None
