@@ -198,6 +198,17 @@ def test_in_2afc_misses_are_not_counted_and_accuracy_is_read_off_at_eps50(tmp_pa
     assert design_checks.section(study).results["false_alarms"]["rate"] is None
 
 
+def test_without_unperturbed_pictures_misses_are_counted_and_no_threshold_is_given(tmp_path):
+    export = write_export(tmp_path / "export", participants=12, noise=0)
+    runs = [write_outcomes(tmp_path / "runs" / run, run) for run in LAWS]
+    study = read_study(export, evaluations=runs, **QUICK)
+    section = joint.section(study)
+    assert all("area" in row for row in section.results["undetected"])
+    assert all(row["accuracy"] is None for row in section.results["at_threshold"])
+    assert any("no unperturbed picture was shown" in text for text in refusals(section))
+    assert verdicts(study)["false alarms"] == "missing"
+
+
 # ---- machines ----
 
 

@@ -26,6 +26,7 @@ from analysis.plan import (
     TooFewTrials,
 )
 from analysis.trials import PARTICIPANTS_FILE, TRIALS_FILE, read_export, tables
+from benchmarks import large_export, report_scale
 from core.errors import ExportError
 from study_app.export.columns import TABLES, schema
 from tests.simulated_export import write_export
@@ -231,3 +232,19 @@ def test_rules_work_on_what_earlier_rules_left(export):
     plan = Plan(exclusion=(*USUAL, TooFewTrials(fewest=41), FalseAlarms(above=0.0)))
     with pytest.raises(ExportError, match="no trial is left after leaving out .* fewer than 41 trials left"):
         read_export(export, plan)
+
+
+def test_the_large_export_of_the_benchmark_is_one(tmp_path):
+    export = large_export.write(tmp_path / "large", trials=3000, participants=10)
+    found = read_export(export)
+    assert found.files[0].endswith(".parquet")
+    assert found.cells.trials.sum() == 3000
+    assert found.cells.models == tuple(sorted(large_export.LAWS))
+    with pytest.raises(FileExistsError):
+        large_export.write(tmp_path / "large", trials=3000, participants=10)
+
+
+def test_claims_on_scale_judge_memory_and_growth():
+    claims = report_scale.claims({100_000: (10.0, 400.0), 1_000_000: (101.0, 3000.0)})
+    assert [claim.met for claim in claims] == [False, None, False]
+    assert claims[2].value == pytest.approx(10.1)
