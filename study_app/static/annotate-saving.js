@@ -15,7 +15,7 @@ function settled(request) {
   });
 }
 
-/** The one stroke of each picture that has not ended. */
+/** The one operation of each picture that has not ended, or is not in the outbox yet. */
 class Unfinished {
   static async open() {
     const opening = indexedDB.open(NAME, 1);
@@ -31,15 +31,24 @@ class Unfinished {
     return this.store.transaction("strokes", "readwrite").objectStore("strokes");
   }
 
+  /** Keeps an operation that is going on, now and then; a single request, so that it is done though the page is left. */
   keep(assignment, index, operation) {
     if (performance.now() - this.at < KEPT_EVERY_MS) return;
     this.at = performance.now();
+    this.keepAtOnce(assignment, index, operation);
+  }
+
+  keepAtOnce(assignment, index, operation) {
     this.strokes().put({ assignment, index, operation });
   }
 
-  forget(assignment) {
+  /** Forgets the operation of this index or one before it. */
+  async forget(assignment, index = Infinity) {
+    const strokes = this.strokes();
+    const kept = await settled(strokes.get(assignment));
+    if (!kept || kept.index > index) return;
     this.at = -Infinity;
-    return settled(this.strokes().delete(assignment));
+    await settled(strokes.delete(assignment));
   }
 
   find(assignment) {
@@ -87,8 +96,9 @@ export class Saving {
     Object.assign(this, { assignment: id, next: operations.length });
     this.time.begin(seconds);
     const kept = await this.unfinished.find(id);
+    if (kept?.index === this.next) return kept.operation; // stays until it is in the outbox
     await this.unfinished.forget(id);
-    return kept?.index === this.next ? kept.operation : null;
+    return null;
   }
 
   /** Puts an operation on its way; the order is that of the calls. */
@@ -96,6 +106,7 @@ export class Saving {
     const index = this.next++;
     this.time.note();
     const body = { assignment: this.assignment, index, client_uuid: newUuid(), operation, active_ms: this.time.ms };
+    this.unfinished.keepAtOnce(this.assignment, index, operation);
     this.count({ storing: this.storing + 1 });
     this.putting = this.putting.then(() => this.store(body));
   }
@@ -109,7 +120,7 @@ export class Saving {
   async store(body) {
     await this.outbox.put(body, `${body.assignment}/${body.index}`);
     this.count({ storing: this.storing - 1 });
-    await this.unfinished.forget(body.assignment);
+    await this.unfinished.forget(body.assignment, body.index);
   }
 
   /** Keeps a stroke that is going on; null if it is given up. */

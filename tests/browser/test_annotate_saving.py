@@ -122,7 +122,7 @@ def test_nothing_stands_out_and_skipping_are_answers(chromium, small_site):
         page.click("#past li:last-child button")
         page.wait_for_function("(id) => document.body.dataset.picture === id", arg=first)
         Hand(page, small_site).click(20, 15)
-        page.reload()  # and it is still this one
+        page.reload()  # at once, and it is still this one, with what was painted
         page.wait_for_selector(DRAWN)
         assert page.get_attribute("body", "data-picture") == first
         page.click("[data-command=submit]")
