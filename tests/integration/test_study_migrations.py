@@ -12,13 +12,15 @@ from sqlalchemy import MetaData, Table, inspect, select, text
 from core import files, manifest
 from core.errors import StudyError
 from study_app import limits, staff
+from study_app.annotation import tables as annotation_tables
 from study_app.database import MIGRATIONS, Database
 from study_app.models import Base
 from study_app.registration import COPIED
 from study_app.security import SESSION, hash_token
+from tests import annotation_site
 from tests.study_site import SMALL_PROTOCOL, Visitor, close, make_answer, make_app
 
-assert staff.Base is limits.Base is Base  # their tables belong to the schema
+assert staff.Base is limits.Base is annotation_tables.Base is Base  # their tables belong to the schema
 
 START = datetime(2026, 3, 1, 9, tzinfo=UTC)
 TRIALS = 4
@@ -235,6 +237,67 @@ def test_a_way_down_that_would_lose_rows_is_refused_and_changes_nothing(old, tab
     assert contents(old) == before
     assert revision(old) == HEAD
     old.check()
+
+
+@pytest.fixture
+def annotated(old, tmp_path):
+    """A database of people's answers in which somebody has painted, too."""
+    old.migrate()
+    app = make_app(old.url)
+    pictures = annotation_site.make_pictures(tmp_path / "noise")
+    annotation_site.run(app, "register-pictures", str(pictures))
+    annotation_site.register(app, pictures, annotation_site.task_text(k=2), gold=True)
+    for _ in range(2):
+        painter = annotation_site.Painter(app)
+        painter.consent()
+        while painter.state()["assignment"] is not None:
+            painter.paint()
+    close(app)
+    return old
+
+
+def test_annotations_keep_the_database_from_the_way_down_and_nothing_changes(annotated):
+    before = contents(annotated)
+    assert len(before["stroke"]) == len(before["submission"]) == 8
+    assert len(before["overlap"]) == 4
+    with pytest.raises(StudyError, match="schema 0003 cannot hold 1 rows of picture_set; export the annotations first"):
+        annotated.migrate("0003", down=True)
+    assert contents(annotated) == before
+    assert revision(annotated) == HEAD
+    annotated.check()
+
+
+def test_without_annotations_the_way_down_and_up_again_changes_nothing(annotated):
+    names = (
+        "review", "submission", "stroke", "overlap", "annotation_event", "assignment", "annotator", "task_picture",
+        "annotation_task", "picture", "picture_set",
+    )  # fmt: skip
+    with annotated.engine.begin() as connection:
+        for name in names:
+            connection.execute(text(f"DELETE FROM {name}"))
+    before = contents(annotated)
+    annotated.migrate("0003", down=True)
+    assert contents(annotated) == {name: rows for name, rows in before.items() if name not in names}
+    annotated.migrate()
+    assert contents(annotated) == before
+    annotated.check()
+
+
+def test_the_database_refuses_annotations_that_contradict_themselves(annotated):
+    for broken in (
+        "UPDATE assignment SET task_picture_id = 99999",
+        "UPDATE assignment SET outcome = NULL",
+        "UPDATE assignment SET review = 'returned'",
+        "UPDATE stroke SET client_uuid = 'same'",
+        "UPDATE submission SET outcome = 'skipped'",
+        "UPDATE submission SET mask = NULL",
+        "UPDATE task_picture SET held = -1",
+        "UPDATE task_picture SET role = 'gold'",
+        "UPDATE overlap SET first_id = second_id",
+        "UPDATE annotator SET completion_code = NULL",
+    ):
+        with pytest.raises(Exception, match=r"(?i)constraint|violates"), annotated.engine.begin() as connection:
+            connection.execute(text(broken))
 
 
 @pytest.fixture
