@@ -24,6 +24,7 @@ import numpy as np
 from flask import Flask
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from sqlalchemy import Table, select, update
+from werkzeug.routing import Rule
 from werkzeug.test import run_wsgi_app
 
 from benchmarks.claims import RESULTS, Claim, versions, write
@@ -56,6 +57,7 @@ COOKIES = {
     **dict.fromkeys(ROLES, STAFF),
 }
 PEOPLE = ("visitor", "participant", "annotator", *ROLES, "stranger")
+OF_EACH = 4  # requests at least for each route
 RENEWED_EVERY = 50  # requests; those before may have closed the study and ended every session
 Fingerprint = dict[str, str]
 
@@ -179,10 +181,8 @@ class Site:
         picture_sets.write(folder / "to-paint", ("noise",), named)
         task = folder / "task.toml"
         task.write_text('name = "fuzzed"\nminimum_seconds = 0\nannotators_per_picture = 100000\n', encoding="utf-8")
-        for command in (
-            ["register-pictures", str(folder / "to-paint")],
-            ["register-annotation", str(task), "--pictures", "to-paint"],
-        ):
+        registered = ["register-annotation", str(task), "--pictures", "to-paint"]
+        for command in (["register-pictures", str(folder / "to-paint")], registered):
             done = self.app.test_cli_runner().invoke(args=command)
             if done.exit_code:
                 raise StudyError(f"flask --app study_app {' '.join(command)}: {done.output}")
@@ -309,15 +309,27 @@ def _of_session(table: Table, rows: Sequence[Any], session: int | None) -> list[
 
 
 def fuzz(site: Site, *, requests: int, start: int) -> list[str]:
-    """Sends so many requests, drawn from ``start``, and counts them; returns what must not be, with its request."""
+    """Sends so many requests, drawn from ``start``, and counts them; returns what must not be, with its request.
+
+    Some are made for each route in turn, so that none is left out by chance; the others are drawn.
+    """
     judge, faults = Judge(site), []
+    for place, rule in enumerate(site.rules):
+        faults += _sent(site, judge, (rule,), min(OF_EACH, requests // len(site.rules)), start + place)
+    faults += _sent(site, judge, site.rules, requests - site.counts["requests"], start)
+    judge.close()
+    return faults
+
+
+def _sent(site: Site, judge: Judge, rules: Sequence[Rule], requests: int, start: int) -> list[str]:
+    faults: list[str] = []
 
     @seed(start)
     @settings(
         max_examples=requests, database=None, deadline=None, phases=[Phase.generate], derandomize=False,
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
-    @given(calls(site.rules, site.names, PEOPLE))
+    @given(calls(rules, site.names, PEOPLE))
     def send(call: Call) -> None:
         if site.counts["requests"] % RENEWED_EVERY == 0:
             site.renew()
@@ -328,7 +340,6 @@ def fuzz(site: Site, *, requests: int, start: int) -> list[str]:
             faults.append(f"{'; '.join(wrong)}: {call!r} -> {reply.status} {reply.body[:300]!r}")
 
     cast("Any", send)()
-    judge.close()
     return faults
 
 

@@ -13,7 +13,7 @@ from benchmarks.study_fuzz import Judge, Site, fuzz
 from study_app.models import Response, Session
 from tests.integration.conftest import copy_sqlite, new_postgres_database
 
-REQUESTS = {"sqlite": 2400, "postgresql": 400}
+REQUESTS = {"sqlite": 2000, "postgresql": 400}
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
