@@ -6,6 +6,7 @@ trials without signal (as many as at two levels) in yes-no.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,7 @@ BATCH, BATCHES = 100, 20  # 2000 data sets a cell
 WHOLE, TESTED, HEAVY = 50, 25, 10  # data sets of a batch with a posterior, a test of fit, a posterior with η
 SAMPLES = 199
 PRIOR_BATCH, PRIOR_BATCHES, DRAWS = 20, 50, 99
+REPORT_WIDTH = (1.44, 1.0)  # 0.6 of the range that is tested, as 3 octaves are of the usual five
 WIDTH_PRIOR = (1.2, 0.5)  # of calibration, where parameters are drawn from the prior
 QUANTITIES = {"m": Quantity(), "ln w": Quantity(name="width"), "threshold at 0.75": Quantity(proportion=0.75)}
 TRUTH = {"m": M, "ln w": float(np.log(W)), "threshold at 0.75": M + SCALE * float(ndtri(0.75))}
@@ -84,8 +86,9 @@ class Curve:
 
     @property
     def model(self) -> PsychometricModel:
-        """What is fitted: asymptotes as the task has them, binomial."""
-        return PsychometricModel(family="normal", guess=0.5 if self.task == "2afc" else None)
+        """What is fitted: asymptotes as the task has them, binomial, the report's prior of the width."""
+        guess = 0.5 if self.task == "2afc" else None
+        return PsychometricModel(family="normal", guess=guess, width_prior=REPORT_WIDTH)
 
 
 def batch(curve: Curve, seed: int, number: int) -> dict[str, Any]:
@@ -124,7 +127,7 @@ def _overdispersed(fit: PsychometricFit) -> dict[str, Any]:
     """What the report offers where answers are overdispersed: quasi-t, and the posterior with η integrated out."""
     rows = range(HEAVY)
     quasi = [interval(fit, method="quasi-t", index=index) for index in range(BATCH)]
-    knows = PsychometricModel(family=fit.model.family, guess=fit.model.guess, overdispersed=True)
+    knows = dataclasses.replace(fit.model, overdispersed=True)
     whole = [posterior(knows, fit.levels, fit.hits[index], fit.trials[index]) for index in rows]
     return {
         "quasi-t": [(each.low, each.high) for each in quasi],
@@ -137,7 +140,7 @@ def shares(curve: Curve, rows: Sequence[dict[str, Any]]) -> list[Share]:
     gate: Gate = "reported" if curve.eta else "inside"
     found = [covered(f"{name}, profile", _all(rows, name), TRUTH[name], gate) for name in QUANTITIES]
     found.append(covered("m, posterior", _all(rows, "posterior m"), M, gate))
-    found.append(covered("ln w, posterior", _all(rows, "posterior ln w"), TRUTH["ln w"], "reported"))
+    found.append(covered("ln w, posterior", _all(rows, "posterior ln w"), TRUTH["ln w"], gate))
     if curve.eta:
         found.append(covered("m, quasi-t", _all(rows, "quasi-t"), M, "reported"))
         found.append(covered("m, posterior with η integrated out", _all(rows, "overdispersed m"), M, "reported"))
