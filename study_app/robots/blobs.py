@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.random import Generator
@@ -65,18 +65,18 @@ class Sloppiness:
 def contrast_blob(pixels: Pixels) -> Mask:
     """Returns the quarter of a picture's pixels (uint8, [H, W, 3]) that stands out most by its spectral residual."""
     grey = pixels.astype(np.float64).mean(axis=2)
-    spectrum = np.fft.fft2(grey - grey.mean())
+    spectrum = np.fft.fft2(grey)  # with its mean: without it the lowest frequencies would look unexpected
     amplitude = np.log(np.abs(spectrum) + 1e-9)
-    residual = amplitude - _blurred(amplitude, 3)
+    residual = amplitude - _blurred(amplitude, 3, "wrap")
     salience = np.abs(np.fft.ifft2(np.exp(residual + 1j * np.angle(spectrum)))) ** 2
     smooth = _blurred(_blurred(salience, max(3, min(grey.shape) // 6 | 1)), max(3, min(grey.shape) // 6 | 1))
     return np.asarray(smooth >= np.quantile(smooth, 1 - BLOB_SHARE), dtype=np.bool_)
 
 
-def _blurred(values: Floats, width: int) -> Floats:
-    """Returns the mean over a square of an odd ``width``, by sums along the axes; the edge is repeated."""
+def _blurred(values: Floats, width: int, mode: Literal["edge", "wrap"] = "edge") -> Floats:
+    """Returns the mean over a square of an odd ``width``, by sums along the axes; ``mode`` is what lies beyond."""
     for axis in (0, 1):
-        padded = np.pad(values, [(width // 2, width // 2) if each == axis else (0, 0) for each in (0, 1)], mode="edge")
+        padded = np.pad(values, [(width // 2, width // 2) if each == axis else (0, 0) for each in (0, 1)], mode=mode)
         sums = np.cumsum(padded, axis=axis)
         zero = np.zeros_like(np.take(sums, [0], axis=axis))
         sums = np.concatenate([zero, sums], axis=axis)

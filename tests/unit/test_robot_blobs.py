@@ -69,6 +69,7 @@ def test_the_blob_is_a_quarter_of_the_picture_where_the_contrast_is():
     blob = contrast_blob(pixels)
     assert 0.2 < blob.mean() < 0.3
     assert blob[10:20, 26:36].mean() > 0.8
+    assert blob[28:, :18].mean() < 0.2, "the plain corner does not stand out"
 
 
 @pytest.mark.parametrize(
