@@ -17,7 +17,8 @@ from core.errors import MachineError, exit_code
 
 ROOT = Path(__file__).resolve().parents[1]
 STEPS = {
-    "demo-train": "train three classifiers",
+    "demo-annotate": "3 robots paint 120 pictures, consensus",
+    "demo-train": "train four classifiers, one on what the robots painted",
     "demo-evaluate": "evaluate them on the ε ladder",
     "demo-stimuli": "make and verify the stimulus set",
     "demo-study": "48 robots take the study, export",
