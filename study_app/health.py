@@ -21,6 +21,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from core.errors import StudyError
+from study_app.annotation.tables import Annotator, Assignment, Stroke, TaskRow
 from study_app.models import Participant, Protocol, Session
 from study_app.models import Response as Answer
 from study_app.refusals import Refusal
@@ -60,6 +61,7 @@ class StudyCollector(Collector):
         """Yields the gauges."""
         sessions = GaugeMetricFamily("percepsilon_sessions", "Sessions by status.", labels=("protocol", "status"))
         answers = GaugeMetricFamily("percepsilon_answers", "Answers stored, practice included.", labels=("protocol",))
+        strokes = GaugeMetricFamily("percepsilon_strokes", "Strokes stored.", labels=("task",))
         silence = GaugeMetricFamily("percepsilon_last_answer_age_seconds", "Since the last answer was stored.")
         with database().reading() as reader:
             for name, reason, finished, count in reader.execute(_SESSIONS):
@@ -68,9 +70,11 @@ class StudyCollector(Collector):
             for name, count in reader.execute(_ANSWERS):
                 answers.add_metric((name,), count)
             last = reader.scalar(select(Answer.received_at).order_by(Answer.id.desc()).limit(1))
+            for name, count in reader.execute(_STROKES):
+                strokes.add_metric((name,), count)
         if last is not None:
             silence.add_metric((), (datetime.now(UTC) - last).total_seconds())
-        yield from (sessions, answers, silence)
+        yield from (sessions, answers, strokes, silence)
 
 
 _FINISHED = Session.finished_at.is_not(None)
@@ -88,6 +92,13 @@ _ANSWERS = (
     .join(Answer, Answer.session_id == Session.id)
     .where(Participant.preview.is_(False))
     .group_by(Protocol.name)
+)
+_STROKES = (
+    select(TaskRow.name, func.count())
+    .join(Annotator, Annotator.task_id == TaskRow.id)
+    .join(Assignment, Assignment.annotator_id == Annotator.id)
+    .join(Stroke, Stroke.assignment_id == Assignment.id)
+    .group_by(TaskRow.name)
 )
 
 

@@ -423,3 +423,9 @@ def test_pages_and_messages_are_in_the_annotators_language(small_task, accept, w
     page = someone.client.get("/annotate/work", headers={"Accept-Language": "en"}).text
     assert f'<html lang="{accept}"' in page
     assert words in page
+
+
+def test_the_metrics_count_strokes(small_task, small_painter):
+    small_painter.paint(box(), brush((3, 3), (9, 8)))
+    text = small_painter.client.get("/metrics").text
+    assert 'percepsilon_strokes{task="small"} 2.0' in text
