@@ -43,8 +43,12 @@ def text(rows: Rows) -> str:
     """Returns the page."""
     shares = [share for _, _, found in rows for share in found]
     judged = [share for share in shares if share.met is not None]
-    missed = [f"{share.quantity} ({where}): {value(share)}" for _, where, found in rows for share in found
-              if share.met is False]  # fmt: skip
+    missed = [
+        f"{share.quantity} ({where}): {value(share)}, {_how(share)}"
+        for _, where, found in rows
+        for share in found
+        if share.met is False
+    ]
     verdict = f"**{len(judged) - len(missed)} of {len(judged)} judged shares lie where they should**"
     verdict += f"; {len(shares) - len(judged)} more are reported.\n"
     if missed:
@@ -74,6 +78,14 @@ def words(share: Share) -> str:
     """Returns how a share is judged, and the verdict."""
     verdict = {True: ": met", False: ": **missed**", None: ""}[share.met]
     return GATES[share.gate] + verdict
+
+
+def _how(share: Share) -> str:
+    """What a missed share means."""
+    if share.kind == "uniform":
+        return "not uniform"
+    over = share.value > share.band[1]
+    return "too sure" if over == (share.kind == "error") else "too cautious"
 
 
 def _sides(share: Share) -> str:

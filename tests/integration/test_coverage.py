@@ -107,12 +107,10 @@ def test_the_command_writes_claims_and_page_and_keeps_finished_cells(tmp_path, c
 def test_a_share_that_is_missed_is_named_on_the_page(tmp_path):
     from benchmarks.coverage import page
 
-    share = Share(
-        quantity="too sure", kind="coverage", value=0.8, n=400, nominal=0.95, gate="inside", below=40, above=40
-    )
+    share = Share(quantity="short", kind="coverage", value=0.8, n=400, nominal=0.95, gate="inside", below=40, above=40)
     text = page.text([("cell", "a cell", [share])])
     assert "**0 of 1 judged shares lie where they should**" in text
-    assert "- too sure (a cell): 0.800" in text
+    assert "- short (a cell): 0.800, too sure" in text
 
 
 @pytest.mark.parametrize(
