@@ -34,10 +34,10 @@ MOST_ETA = 0.999
 class Resolution:
     """Number of cells of m, ln w, γ, λ and η; a fixed parameter has one."""
 
-    threshold: int = 30
-    width: int = 28
-    guess: int = 12
-    lapse: int = 12
+    threshold: int = 24
+    width: int = 22
+    guess: int = 14
+    lapse: int = 10
     eta: int = 8
 
     @property
@@ -47,7 +47,7 @@ class Resolution:
 
 
 YES_NO = Resolution()
-FORCED_CHOICE = Resolution(threshold=36, lapse=24, eta=12)  # with γ fixed the same effort buys finer cells
+FORCED_CHOICE = Resolution(threshold=32, width=28, lapse=36, eta=12)  # with γ fixed the same effort buys finer cells
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
