@@ -106,7 +106,8 @@ def store(database: DatabaseSession, annotator: Annotator, posted: Posted, mask:
         return Refusal(409, "reused", "this client_uuid belongs to another submission")
     settings, now = registering.settings_of(annotator.task), datetime.now(UTC)
     strokes.refuse_unless_open(annotator, assignment)
-    if (count := held(database, assignment)) != posted.strokes:
+    drawn_late = mask is None and posted.outcome != "skipped"  # the last stroke came while the others were rasterised
+    if (count := held(database, assignment)) != posted.strokes or drawn_late:
         raise Refusal(409, "incomplete", "expected all strokes before the submission", next_index=count)
     _check(posted, mask, assignment, settings, now)
     _hold_picture(database, assignment)

@@ -16,7 +16,7 @@ from sqlalchemy import func, select, update
 from core.annotations.operations import parse_all
 from core.annotations.raster import rasterise
 from core.annotations.sets import decode_mask
-from study_app.annotation import api
+from study_app.annotation import api, submissions
 from study_app.annotation.tables import AnnotationEvent, Annotator, Assignment, Stroke, Submission, TaskPicture
 from study_app.security import ANNOTATOR
 from tests.annotation_site import HEIGHT, SQUARE, WIDTH, Painter, box, brush, register, run, task_text
@@ -141,6 +141,17 @@ def test_a_submission_that_is_sent_again_is_stored_once(task, painter):
     other = painter.hand_in(name, 1, outcome="none", **same)
     assert (other.status_code, error(other)["code"]) == (409, "reused")
     assert rows(task, Submission) == 1
+
+
+def test_a_stroke_that_comes_while_a_submission_is_drawn_is_waited_for(small_task, small_painter, monkeypatch):
+    name = small_painter.state()["assignment"]["id"]
+    with monkeypatch.context() as race:
+        race.setattr(submissions, "drawn", lambda *_: small_painter.draw(name, 0, box()) and None)
+        for outcome in ("regions", "none"):
+            reply = small_painter.hand_in(name, 1, outcome=outcome)
+            assert (reply.status_code, error(reply)["code"], error(reply)["next_index"]) == (409, "incomplete", 1)
+    assert rows(small_task, Submission) == 0
+    assert small_painter.hand_in(name, 1).status_code == 201
 
 
 def test_nobody_reaches_what_is_anothers(task, painter):
