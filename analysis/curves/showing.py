@@ -31,7 +31,7 @@ def section(study: Study) -> Section:
             name="curves", title=TITLE, results={"not_estimable": {"reason": reason, "message": text}},
             blocks=(Paragraph(text=text, kind="refusal"),),
         )  # fmt: skip
-    found = curves_of(study)
+    found: dict[str, Row] = dict(curves_of(study))
     known = {name: row for name, row in found.items() if "parameters" in row}
     blocks: list[Block] = [Paragraph(text=_introduction())]
     blocks += [_outcomes(name, row) for name, row in found.items() if row["outcomes"]]

@@ -71,7 +71,8 @@ def simulated(fit: PsychometricFit, index: int, samples: int, generator: np.rand
     if eta > 1e-4:
         v = float(concentration(np.array(eta)))
         p = generator.beta(np.maximum(p * v, FLOOR), np.maximum((1 - p) * v, FLOOR))
-    return generator.binomial(fit.trials[index].astype(np.int64), np.clip(p, 0, 1)).astype(float)
+    answers: Floats = generator.binomial(fit.trials[index].astype(np.int64), np.clip(p, 0, 1)).astype(float)
+    return answers
 
 
 def refitted(fit: PsychometricFit, index: int, samples: int, seed: int, *purpose: str | int) -> PsychometricFit:
