@@ -3,7 +3,8 @@
 Data and numbers: A is psignifit 4's demonstration data (2AFC), B Hecht, Shlaer & Pirenne's observer SH (yes-no), H
 Geirhos et al.'s contrast data (16 alternatives). ``ORACLE`` holds posteriors by midpoint quadrature on grids of up to
 120 × 120 × 50 × 30 cells with psignifit's priors; ``PSIGNIFIT`` the modes that psignifit 4.3 prints, which stop near
-the mode (Nelder-Mead: 1e-3 of m, up to 3e-3 of w). The exact modes are computed here, by Nelder-Mead in double precision from several starts.
+the mode (Nelder-Mead: 1e-3 of m, up to 3e-3 of w). The exact modes are computed here, by Nelder-Mead in double
+precision from several starts.
 """
 
 from __future__ import annotations
