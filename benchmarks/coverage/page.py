@@ -71,7 +71,9 @@ def _table(row: tuple[str, str, list[Share]]) -> str:
 
 def value(share: Share) -> str:
     """Returns the value of a share in words."""
-    return f"p = {share.value:.3f}" if share.kind == "uniform" else f"{share.value:.3f}"
+    if share.kind != "uniform":
+        return f"{share.value:.3f}"
+    return "p < 0.001" if share.value < 0.001 else f"p = {share.value:.3f}"
 
 
 def words(share: Share) -> str:
@@ -120,6 +122,6 @@ def figure(rows: Rows) -> str:
                            markerfacecolor="none" if share.met is None else colour)  # fmt: skip
             panel.set_title(TITLES[kind])
             panel.set_xticks([])
-            panel.set_xlabel("cells and quantities, in the order of the tables")
+            panel.set_xlabel("in the order of the tables")
         axes[0].set_ylabel("share")
         return svg(drawn, "coverage", "What the intervals cover", description(rows))
