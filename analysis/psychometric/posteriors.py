@@ -66,8 +66,9 @@ class Posterior:
     def marginal(self, name: Parameter) -> Floats:
         """Returns the mass of a parameter's cells."""
         others = tuple(axis for axis in range(5) if axis != PARAMETERS.index(name))
-        marginal: Floats = self.mass.sum(axis=others, dtype=np.float64)
-        return marginal / marginal.sum()
+        summed = self.mass.sum(axis=others, dtype=np.float64)
+        marginal: Floats = summed / summed.sum()
+        return marginal
 
     def mean(self, name: Parameter) -> float:
         """Returns the posterior mean (of w itself, and of m on the axis of S)."""
