@@ -136,7 +136,7 @@ clean-demo: ## forget what the demo made
 # ---- for developers -----------------------------------------------------------------------------------------------
 
 test: setup $(VENV)/.dev chromium ## the whole suite, Chromium included
-	$(BIN)/pytest -n $(JOBS) --dist loadscope
+	$(BIN)/pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder
 
 check: $(VENV)/.dev ## style, types, who may import whom
 	$(BIN)/ruff check .
