@@ -142,8 +142,7 @@ def clustered(rounds: int, seed: int) -> tuple[list[float], list[float]]:
         begin = time.perf_counter()
         weights = np.concatenate(list(intervals.participant_weights(PARTICIPANTS, REPLICATES, seed, progress=False)))
         for counts in yes:
-            start = fit_psychometric(PSYCHOMETRIC, levels, counts.sum(0)[None], trials.sum(0)[None]).fit.parameters[0]
-            fit_psychometric(PSYCHOMETRIC, levels, weights @ counts, weights @ trials, start=start)
+            fit_psychometric(PSYCHOMETRIC, levels, weights @ counts, weights @ trials)
         pooled.append(time.perf_counter() - begin)
         own.append(_own_curves(yes, levels, p, generator))
     return pooled, own
@@ -153,8 +152,7 @@ def _own_curves(yes: Floats, levels: Floats, p: Floats, generator: np.random.Gen
     """Seconds for new answers of every participant to every source model in every replicate, from one tenth of them."""
     again = generator.binomial(20, p, size=(REPLICATES // 10 * yes.shape[0] * PARTICIPANTS, len(levels))).astype(float)
     full = np.full_like(again, 20.0)
-    start = fit_psychometric(PSYCHOMETRIC, levels, again.mean(0)[None], full[:1]).fit.parameters[0]
-    return 10 * seconds(lambda: fit_psychometric(PSYCHOMETRIC, levels, again, full, start=start))
+    return 10 * seconds(lambda: fit_psychometric(PSYCHOMETRIC, levels, again, full))
 
 
 def _claim(

@@ -120,7 +120,7 @@ def _draws(study: Study, fit: PsychometricFit, yes: Floats, trials: Floats) -> P
     """The curve fitted to draws of participants: the same draws as everywhere in the report."""
     chunks = intervals.participant_weights(len(yes), study.replicates, study.seed, progress=False)
     weights = np.concatenate(list(chunks))
-    return fit_psychometric(fit.model, fit.levels, weights @ yes, weights @ trials, start=fit.fit.parameters[0])
+    return fit_psychometric(fit.model, fit.levels, weights @ yes, weights @ trials)
 
 
 def _parameters(fit: PsychometricFit, draws: PsychometricFit, people: int) -> Row:

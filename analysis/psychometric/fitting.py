@@ -45,23 +45,17 @@ class PsychometricFit:
         return on_axis(self.model.family, self.levels)
 
 
-def fit_psychometric(
-    model: PsychometricModel,
-    levels: Floats,
-    hits: Floats,
-    trials: Floats,
-    *,
-    start: Floats | None = None,
-) -> PsychometricFit:
-    """Returns the fits of B data sets that share their levels.
+def fit_psychometric(model: PsychometricModel, levels: Floats, hits: Floats, trials: Floats) -> PsychometricFit:
+    """Returns the fits of B data sets that share their levels, each the best of three starts.
+
+    One start from the data that replicates were drawn from would be three times as fast, and misses the optimum of one
+    replicate in twenty.
 
     Args:
         model: what is fitted.
         levels: x of each row, [L]; −∞ for trials without signal.
         hits: answers "yes", [B, L].
         trials: [B, L].
-        start: parameters [P] or [B, P] to start from (those of the data that replicates were drawn from) instead of
-            the three starts that cover what was tested.
 
     Raises:
         ValueError: fewer than two finite levels, or shapes that do not fit together.
@@ -70,12 +64,10 @@ def fit_psychometric(
     finite = np.unique(axis[np.isfinite(axis)])
     if len(finite) < 2 or hits.shape != trials.shape or hits.shape[-1] != len(levels):
         raise ValueError(f"expected 2 levels or more and [B, {len(levels)}] counts, got {len(finite)} and {hits.shape}")
-    first = models.starts(model, axis) if start is None else [models.freed(start)]
-    parts = []
+    starts, parts = models.starts(model, axis), []
     for begin in range(0, len(hits), BATCH):
         rows = slice(begin, begin + BATCH)
-        some = [each if each.ndim == 1 else each[rows] for each in first]
-        parts.append(best_of([_climb(model, axis, hits[rows], trials[rows], each) for each in some]))
+        parts.append(best_of([_climb(model, axis, hits[rows], trials[rows], start) for start in starts]))
     return fit_of(model, levels, hits, trials, _joined(parts))
 
 

@@ -79,7 +79,7 @@ def refitted(fit: PsychometricFit, index: int, samples: int, seed: int, *purpose
     """Returns the fits of ``samples`` data sets drawn from the fitted curve of data set ``index``."""
     hits = simulated(fit, index, samples, rng.numpy_generator(seed, "parametric bootstrap", *purpose))
     trials = np.broadcast_to(fit.trials[index], hits.shape)
-    return fit_psychometric(fit.model, fit.levels, hits, trials, start=fit.fit.parameters[index])
+    return fit_psychometric(fit.model, fit.levels, hits, trials)
 
 
 def goodness_of_fit(
