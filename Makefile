@@ -165,13 +165,18 @@ bench: setup $(VENV)/.rivals ## measure the claims in benchmarks/results/; half 
 	$(BIN)/python -m benchmarks.square_l2
 	$(BIN)/python -m benchmarks.atop_protocol
 	$(BIN)/python -m benchmarks.attacks_speed
+	$(BIN)/python -m benchmarks.analysis_speed
+	$(BIN)/python -m benchmarks.report_scale
+	$(BIN)/python -m benchmarks.annotation_scale
+	$(BIN)/python -m benchmarks.annotation_latency
 	@if command -v nvidia-smi >/dev/null; then set -x; $(BIN)/python -m benchmarks.training_gpu; fi
 
 load: setup $(VENV)/.dev $(VENV)/.rivals ## how many answers a second the study carries; six minutes, while nothing else computes
 	$(BIN)/python -m benchmarks.study_load
 
-faults: setup $(VENV)/.dev ## 200 robots answer while workers are killed and requests are lost; eight minutes
+faults: setup $(VENV)/.dev ## robots answer and paint while workers are killed and requests are lost; thirteen minutes
 	$(BIN)/python -m benchmarks.study_faults
+	$(BIN)/python -m benchmarks.annotation_faults
 
 fuzz: setup $(VENV)/.dev ## 10,000 hostile requests to every route of the study; five minutes
 	$(BIN)/python -m benchmarks.study_fuzz
