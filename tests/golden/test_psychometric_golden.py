@@ -31,6 +31,13 @@ def test_probit_regression_of_r_is_matched():
     assert found.width[0] == pytest.approx(0.53497, abs=1e-5)
 
 
+def test_another_probit_regression_of_r_is_matched_with_its_deviance():
+    found = fit(*QUANTA["MHP R1"], PsychometricModel(family="normal", guess=0.0, lapse=0.0))
+    assert found.threshold[0] == pytest.approx(2.06987, abs=1e-5)
+    assert found.width[0] == pytest.approx(0.75170, abs=1e-5)
+    assert found.deviance[0] == pytest.approx(8.14, abs=0.005)
+
+
 def test_free_asymptotes_that_the_data_do_not_need_stay_at_zero():
     found = fit(*QUANTA["SH R1"], PsychometricModel(family="normal"))
     assert found.threshold[0] == pytest.approx(2.1167, abs=2e-4)
