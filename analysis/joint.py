@@ -56,7 +56,7 @@ def _refusal(study: Study) -> dict[str, str] | None:
 def _model(study: Study, found: Draws, model: int) -> dict[str, Any]:
     name = study.export.cells.models[model]
     if study.export.task == "2afc":
-        text = "in a 2afc study a change that is not seen is named by chance half the time, so misses are not counted"
+        text = f"{undetected.forced_choice(study.export.cells.choices)}, so misses are not counted"
         return _silent(name, "two_alternatives", text)
     levels = undetected.levels_judged(study, found, model)
     if not len(levels):

@@ -22,7 +22,7 @@ MOST_POINTS = 2000  # drawn in the scatter; all are in results.json
 def section(study: Study) -> Section:
     """Returns the section ``pictures``: of each stimulus whose outcome is known how often it was seen."""
     if study.export.task == "2afc":
-        return _silent("two_alternatives", "in a 2afc study a change that is not seen is named by chance half the time")
+        return _silent("two_alternatives", undetected.forced_choice(study.export.cells.choices))
     rows = stimuli(study)
     if not rows:
         return _silent("no_outcomes", "of no picture is it known whether it fools its source model")

@@ -50,6 +50,11 @@ class Draws:
     log2_eps50: tuple[Floats, ...]
 
 
+def forced_choice(choices: int) -> str:
+    """Returns why nothing goes undetected, as far as can be told, in a task with ``choices`` alternatives."""
+    return f"in a forced choice a change that is not seen is named by chance one time in {choices}"
+
+
 def machine_curves_of(study: Study) -> tuple[MachineCurve, ...]:
     """Returns the curves of the evaluations that were given, in the order of the source models."""
     found: list[MachineCurve] = []
