@@ -7,14 +7,11 @@ what was acknowledged is compared with the database, stroke by stroke, and every
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
 import json
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,17 +20,16 @@ import numpy as np
 import requests
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session as DatabaseSession
-from tqdm import tqdm
 
-from benchmarks.claims import RESULTS, Claim, versions, write
+from benchmarks.breaking import Row, all_take_part, breakage, breaking, run
+from benchmarks.claims import Claim, versions
 from benchmarks.faulty_client import Line, Log, client
-from benchmarks.study_faults import Killer
-from benchmarks.study_site import KINDS, Kind, Server, Shape, database
+from benchmarks.study_site import Kind, Shape, database
 from core import picture_sets, rng
 from core.annotations.operations import parse_all
 from core.annotations.raster import rasterise
 from core.annotations.sets import decode_mask
-from core.errors import DONE, REFUSED, StudyError, exit_code
+from core.errors import StudyError, exit_code
 from study_app import create_app
 from study_app.annotation import strokes, submissions
 from study_app.annotation.tables import Annotator as AnnotatorRow
@@ -155,31 +151,18 @@ def set_up(url: str, folder: Path, plan: Plan) -> None:
 
 def play(url: str, folder: Path, plan: Plan) -> PaintingLog:
     """Lets the robots paint while everything breaks; returns what they were told."""
-    log = PaintingLog()
-    with Server(url, folder / "server.log", plan.shape) as server:
-        task = Task(url=server.address, sloppiness=Sloppiness(), seed=plan.line.seed, wait_s=PATIENCE_S)
-        asked = plan.robots * plan.pictures * LEAST_STROKES
-        killer = Killer(server, log, kills=plan.kills, answers=asked, seed=plan.line.seed)
-        killer.start()
-        try:
-            _all_paint(task, log, plan)
-        finally:
-            killer.over.set()
-            killer.join()
+    log, seed = PaintingLog(), plan.line.seed
+    asked = plan.robots * plan.pictures * LEAST_STROKES
+    with breaking(url, folder, log, shape=plan.shape, kills=plan.kills, answers=asked, seed=seed) as server:
+        task = Task(url=server.address, sloppiness=Sloppiness(), seed=seed, wait_s=PATIENCE_S)
+
+        def paint(number: int) -> None:
+            robot = Annotator(task, number, Memory(None), client(plan.line, number, log))
+            robot.enrol()
+            robot.take_part()
+
+        all_take_part(paint, plan.robots, plan.at_once, log)
     return log
-
-
-def _all_paint(task: Task, log: PaintingLog, plan: Plan) -> None:
-    def paint(number: int) -> None:
-        robot = Annotator(task, number, Memory(None), client(plan.line, number, log))
-        robot.enrol()
-        robot.take_part()
-
-    with ThreadPoolExecutor(plan.at_once) as pool:
-        running = [pool.submit(paint, number) for number in range(plan.robots)]
-        for done in tqdm(as_completed(running), total=plan.robots, desc="robots", unit="robot"):
-            if (error := done.exception()) is not None:
-                log.complain(f"a robot stopped: {error!r}")
 
 
 def judge(url: str, log: Log, robots: int) -> Verdict:
@@ -254,9 +237,8 @@ def _wrong_places(reader: DatabaseSession, robots: int) -> int:
 
 def claims(kind: Kind, plan: Plan, log: Log, verdict: Verdict, seconds: float) -> list[Claim]:
     """Returns what was measured, each with what was asked."""
-    asked, counts = plan.robots * plan.pictures, log.counts
-    kills = min(100, plan.kills)
-    rows: list[tuple[str, float, str, float | None, bool | None]] = [
+    asked = plan.robots * plan.pictures
+    rows: list[Row] = [
         ("strokes acknowledged", verdict.strokes, "strokes", None, None),
         ("pictures handed in and acknowledged", verdict.submissions, "pictures", asked, verdict.submissions == asked),
         *(
@@ -273,13 +255,7 @@ def claims(kind: Kind, plan: Plan, log: Log, verdict: Verdict, seconds: float) -
         ),
         ("annotators in the database", verdict.annotators, "people", plan.robots, verdict.annotators == plan.robots),
         ("annotators who finished", verdict.finished, "people", plan.robots, verdict.finished == plan.robots),
-        ("workers killed with SIGKILL", counts["workers killed"], "kills", kills, counts["workers killed"] >= kills),
-        ("requests lost before the server had them", counts["dropped before"], "requests", None, None),
-        ("requests lost after the server had acted", counts["dropped after"], "requests", None, None),
-        ("requests that broke at the server's end", counts["broken by the server's end"], "requests", None, None),
-        ("strokes and submissions sent a second time", counts["sent twice"], "requests", None, None),
-        ("requests", counts["requests"], "requests", None, None),
-        ("time", round(seconds, 1), "s", None, None),
+        *breakage(log, plan.kills, "strokes and submissions", "requests", seconds),
     ]
     return [
         Claim(
@@ -301,21 +277,7 @@ def measure(kind: Kind, plan: Plan) -> tuple[list[Claim], Log]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Breaks both databases' tasks, prints the counts, and writes them."""
-    parser = argparse.ArgumentParser(prog=COMMAND, description=main.__doc__)
-    parser.add_argument("--out", type=Path, default=RESULTS / "annotation_faults.json")
-    for name in ("robots", "pictures", "kills", "at-once"):
-        parser.add_argument(f"--{name}", type=int, default=getattr(Plan(), name.replace("-", "_")))
-    options = vars(parser.parse_args(argv))
-    out, plan, kept = options.pop("out"), dataclasses.replace(Plan(), **options), []
-    for kind in KINDS:
-        measured, log = measure(kind, plan)
-        kept += measured
-        for row in measured:
-            print(f"{row.value:10g} {row.unit:9} {row.claim}{'' if row.met in (None, True) else '  NOT MET'}")
-        for complaint in log.wrong[:20]:
-            print(complaint, file=sys.stderr)
-    write(out, kept)
-    return DONE if all(row.met is not False for row in kept) else REFUSED
+    return run(argv, COMMAND, main.__doc__, Plan(), ("robots", "pictures", "kills", "at_once"), measure)
 
 
 if __name__ == "__main__":

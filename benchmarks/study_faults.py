@@ -7,26 +7,21 @@ of what was acknowledged is compared with the database, value by value.
 
 from __future__ import annotations
 
-import argparse
-import os
-import signal
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import func, select
-from tqdm import tqdm
 
-from benchmarks.claims import RESULTS, Claim, versions, write
+from benchmarks.breaking import Row, all_take_part, breakage, breaking, run
+from benchmarks.claims import Claim, versions
 from benchmarks.faulty_client import Line, Log, client
-from benchmarks.study_site import KINDS, Kind, Server, Shape, database, set_up
-from core import manifest, rng
-from core.errors import DONE, REFUSED, exit_code
+from benchmarks.study_site import Kind, Shape, database, set_up
+from core import manifest
+from core.errors import exit_code
 from study_app import observers
 from study_app.database import Database
 from study_app.models import Participant, Response, Session
@@ -80,63 +75,21 @@ class Verdict:
     participants: int
 
 
-class Killer(threading.Thread):
-    """Kills workers, one each time that so many answers more were acknowledged."""
-
-    def __init__(self, server: Server, log: Log, *, kills: int, answers: int, seed: int) -> None:
-        super().__init__(daemon=True)
-        self._server, self._log = server, log
-        self._generator = rng.numpy_generator(seed, "kills")
-        self._due = sorted(self._generator.integers(0, int(0.95 * answers), kills).tolist())
-        self.over = threading.Event()
-
-    def run(self) -> None:
-        """Kills until all are done, or the robots are."""
-        while self._due and not self.over.wait(0.01):
-            if len(self._log.acknowledged) >= self._due[0] and self._kill():
-                self._due.pop(0)
-
-    def _kill(self) -> bool:
-        workers = self._server.workers()
-        if not workers:
-            return False
-        try:
-            os.kill(int(self._generator.choice(workers)), signal.SIGKILL)
-        except ProcessLookupError:
-            return False
-        self._log.count("workers killed")
-        return True
-
-
 def play(url: str, stimuli: Path, directory: Path, plan: Plan) -> Log:
     """Lets the robots take part while everything breaks; returns what they were told."""
-    log = Log()
-    with Server(url, directory / "server.log", plan.shape) as server:
-        task = Task(
-            url=server.address, law=observers.load(LAW), shown=manifest.read_set(stimuli).by_hash(), wait_s=PATIENCE_S
-        )
-        asked = plan.robots * plan.trials
-        killer = Killer(server, log, kills=plan.kills, answers=asked, seed=plan.line.seed)
-        killer.start()
-        try:
-            _all_take_part(task, log, plan)
-        finally:
-            killer.over.set()
-            killer.join()
+    log, seed = Log(), plan.line.seed
+    law, shown = observers.load(LAW), manifest.read_set(stimuli).by_hash()
+    asked = plan.robots * plan.trials
+    with breaking(url, directory, log, shape=plan.shape, kills=plan.kills, answers=asked, seed=seed) as server:
+        task = Task(url=server.address, law=law, shown=shown, wait_s=PATIENCE_S)
+
+        def take_part(number: int) -> None:
+            robot = Robot(task, number, Memory(None), client(plan.line, number, log))
+            robot.enrol()
+            robot.take_part()
+
+        all_take_part(take_part, plan.robots, plan.at_once, log)
     return log
-
-
-def _all_take_part(task: Task, log: Log, plan: Plan) -> None:
-    def take_part(number: int) -> None:
-        robot = Robot(task, number, Memory(None), client(plan.line, number, log))
-        robot.enrol()
-        robot.take_part()
-
-    with ThreadPoolExecutor(plan.at_once) as pool:
-        running = [pool.submit(take_part, number) for number in range(plan.robots)]
-        for done in tqdm(as_completed(running), total=plan.robots, desc="robots", unit="robot"):
-            if (error := done.exception()) is not None:
-                log.complain(f"a robot stopped: {error!r}")
 
 
 def judge(url: str, log: Log) -> Verdict:
@@ -175,8 +128,7 @@ def _sha256(row: Response) -> str:
 def claims(kind: Kind, plan: Plan, log: Log, verdict: Verdict, seconds: float) -> list[Claim]:
     """Returns what was measured, each with what was asked."""
     asked = plan.robots * plan.trials
-    counts = log.counts
-    rows: list[tuple[str, float, str, float | None, bool | None]] = [
+    rows: list[Row] = [
         ("answers acknowledged", verdict.answers, "answers", asked, verdict.answers >= asked),
         ("acknowledged answers that are not in the database", verdict.lost, "answers", 0, verdict.lost == 0),
         ("acknowledged answers that are there with other values", verdict.changed, "answers", 0, verdict.changed == 0),
@@ -197,19 +149,7 @@ def claims(kind: Kind, plan: Plan, log: Log, verdict: Verdict, seconds: float) -
             verdict.participants == plan.robots,
         ),
         ("answers of the server that must not be", len(log.wrong), "answers", 0, not log.wrong),
-        (
-            "workers killed with SIGKILL",
-            counts["workers killed"],
-            "kills",
-            min(100, plan.kills),
-            counts["workers killed"] >= min(100, plan.kills),
-        ),
-        ("requests lost before the server had them", counts["dropped before"], "requests", None, None),
-        ("requests lost after the server had acted", counts["dropped after"], "requests", None, None),
-        ("requests that broke at the server's end", counts["broken by the server's end"], "requests", None, None),
-        ("answers sent a second time", counts["sent twice"], "answers", None, None),
-        ("requests", counts["requests"], "requests", None, None),
-        ("time", round(seconds, 1), "s", None, None),
+        *breakage(log, plan.kills, "answers", "answers", seconds),
     ]
     return [
         Claim(
@@ -231,21 +171,7 @@ def measure(kind: Kind, plan: Plan) -> tuple[list[Claim], Log]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Breaks both databases' studies, prints the counts, and writes them."""
-    parser = argparse.ArgumentParser(prog=COMMAND, description=main.__doc__)
-    parser.add_argument("--out", type=Path, default=RESULTS / "study_faults.json")
-    for name in ("robots", "trials", "kills", "at-once"):
-        parser.add_argument(f"--{name}", type=int, default=getattr(Plan(), name.replace("-", "_")))
-    options = vars(parser.parse_args(argv))
-    out, plan, kept = options.pop("out"), Plan(**options), []
-    for kind in KINDS:
-        measured, log = measure(kind, plan)
-        kept += measured
-        for row in measured:
-            print(f"{row.value:10g} {row.unit:13} {row.claim}{'' if row.met in (None, True) else '  NOT MET'}")
-        for complaint in log.wrong[:20]:
-            print(complaint, file=sys.stderr)
-    write(out, kept)
-    return DONE if all(row.met is not False for row in kept) else REFUSED
+    return run(argv, COMMAND, main.__doc__, Plan(), ("robots", "trials", "kills", "at_once"), measure)
 
 
 if __name__ == "__main__":
