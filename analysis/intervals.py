@@ -105,6 +105,13 @@ def t_interval(estimate: Floats, replicates: Floats, participants: int) -> tuple
     return estimate - half, estimate + half
 
 
+def mean_interval(values: Floats) -> tuple[Floats, Floats, Floats]:
+    """Returns the mean over the first axis of ``values`` [N ≥ 2, …] with its t interval: estimate, low, high."""
+    mean = values.mean(axis=0, dtype=float)
+    half = t_quantile(len(values)) * values.std(axis=0, ddof=1, dtype=float) / np.sqrt(len(values))
+    return mean, mean - half, mean + half
+
+
 def percentile_interval(replicates: Floats) -> tuple[Floats, Floats]:
     """Returns the 2.5 % and 97.5 % points of bootstrap replicates [B, ...]."""
     low, high = np.quantile(replicates, [TAIL, 1 - TAIL], axis=0)

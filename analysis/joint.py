@@ -197,8 +197,8 @@ def _contrast_table(rows: Rows) -> list[Block]:
             Column(head="of", show=lambda row: QUANTITIES[row["quantity"]]),
             Column(head="difference", show=lambda row: bracket(row["difference"])),
             Column(head="t", show=lambda row: f"{number(row['t'])} ({row['df']})"),
-            Column(head="p", show=lambda row: wording.p_value(row["p"]).removeprefix("= ")),
-            Column(head="p (Holm)", show=lambda row: wording.p_value(row["p_holm"]).removeprefix("= ")),
+            Column(head="p", show=lambda row: wording.p_value(row["p"])),
+            Column(head="p (Holm)", show=lambda row: wording.p_value(row["p_holm"])),
         ),
         rows=rows,
     )

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure as Drawing
 
 from analysis import drawing, ex_gaussian, wording
 from analysis.blocks import Block, Column, Figure, Paragraph, Row, Section, Table
-from analysis.intervals import t_quantile
+from analysis.intervals import mean_interval
 from analysis.likelihood import Floats
 from analysis.plan import Plan
 from analysis.study import Study
@@ -143,11 +143,9 @@ def mean_over(values: Floats) -> dict[str, Any]:
     n = len(values)
     if n == 0:
         return {"estimate": None, "low": None, "high": None}
-    mean = float(np.mean(values, dtype=float))
     if n < MIN_PARTICIPANTS:
-        return {"estimate": mean, "low": None, "high": None}
-    half = t_quantile(n) * float(np.std(values, ddof=1, dtype=float)) / np.sqrt(n)
-    return {"estimate": mean, "low": mean - half, "high": mean + half}
+        return {"estimate": float(np.mean(values, dtype=float)), "low": None, "high": None}
+    return dict(zip(("estimate", "low", "high"), map(float, mean_interval(values)), strict=True))
 
 
 def _name(export: Export, cell: int) -> str:

@@ -15,7 +15,7 @@ from scipy.stats import chi2
 
 from analysis import drawing, machine_curves, wording
 from analysis.blocks import Block, Column, Figure, Finding, Paragraph, Section, Table
-from analysis.intervals import CHUNK, NORMAL, t_quantile, wilson
+from analysis.intervals import CHUNK, NORMAL, mean_interval, wilson
 from analysis.likelihood import Floats
 from analysis.machine_curves import MachineCurve
 from analysis.study import Study
@@ -167,16 +167,15 @@ def seeds(study: Study, curves: list[MachineCurve]) -> list[Row]:
         if len(drawn) < 2 or len(drawn) < len(members):
             continue
         values = np.stack([curve.accuracy for curve in members])
-        half = t_quantile(len(members)) * values.std(axis=0, ddof=1) / np.sqrt(len(members))
+        means, lows, highs = mean_interval(values)
         for index, level in enumerate(eps):
-            mean = float(values[:, index].mean())
             rows.append(
                 {
                     "method": study.evaluations[members[0].run].method, "runs": [curve.run for curve in members],
                     "attack": attack, "region": region, "eps": float(level), "seeds": len(members),
                     "sd": float(values[:, index].std(ddof=1)),
-                    "accuracy": {"estimate": mean, "low": max(mean - float(half[index]), 0.0),
-                                 "high": min(mean + float(half[index]), 1.0)},
+                    "accuracy": {"estimate": float(means[index]), "low": max(float(lows[index]), 0.0),
+                                 "high": min(float(highs[index]), 1.0)},
                 }
             )  # fmt: skip
     return rows
@@ -295,7 +294,7 @@ def _comparison_table(rows: list[Row]) -> Table:
             Column(head="pictures", show=lambda row: thousands(row["pictures"])),
             Column(head="only one right", show=lambda row: f"{row['only_second']} : {row['only_first']}"),
             Column(head="difference", show=lambda row: bracket(row["difference"], plain_percent)),
-            Column(head="p (Holm)", show=lambda row: wording.p_value(row["p_holm"]).removeprefix("= ")),
+            Column(head="p (Holm)", show=lambda row: wording.p_value(row["p_holm"])),
         ),
         rows=rows,
     )

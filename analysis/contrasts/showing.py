@@ -253,9 +253,9 @@ def _table(rows: list[dict[str, Any]]) -> Table:
         Column(head="planned", show=lambda row: "yes" if row["confirmatory"] else "no"),
         Column(head="ratio", show=lambda row: wording.bracket(row["ratio"])),
         Column(head="t (df)", show=lambda row: f"{number(row['t'], 1)} ({row['df']})"),
-        Column(head="p", show=lambda row: _p(row["p"])),
-        Column(head="Holm", show=lambda row: _p(row["p_holm"])),
-        Column(head="max-t", show=lambda row: _p(row["p_max_t"])),
+        Column(head="p", show=lambda row: p_value(row["p"])),
+        Column(head="Holm", show=lambda row: p_value(row["p_holm"])),
+        Column(head="max-t", show=lambda row: p_value(row["p_max_t"])),
         Column(head="d_z", show=lambda row: number(row["d_z"]["estimate"]) if row["d_z"] else NONE),
     )
     return Table(
@@ -272,8 +272,8 @@ def _equivalence_table(rows: list[dict[str, Any]], plan: Plan) -> Table:
         Column(head="first / second", show=_name, row_head=True),
         Column(head="quantity", show=lambda row: WORDS[row["quantity"]]),
         Column(head="log₂ ratio", show=_log_ratio),
-        Column(head="p", show=lambda row: _p(row["equivalence"]["p"])),
-        Column(head="Holm", show=lambda row: _p(row["equivalence"]["p_holm"])),
+        Column(head="p", show=lambda row: p_value(row["equivalence"]["p"])),
+        Column(head="Holm", show=lambda row: p_value(row["equivalence"]["p_holm"])),
         Column(head="equivalent", show=lambda row: "yes" if row["equivalence"]["equivalent"] else "no"),
     )
     return Table(
@@ -288,7 +288,3 @@ def _equivalence_table(rows: list[dict[str, Any]], plan: Plan) -> Table:
 def _log_ratio(row: Row) -> str:
     same = row["equivalence"]
     return bracket({"estimate": row["log2_ratio"]["estimate"], "low": same["low"], "high": same["high"]})
-
-
-def _p(p: float) -> str:
-    return p_value(p).removeprefix("= ")

@@ -377,7 +377,7 @@ def _contrast_table(mixed: dict[str, Any]) -> Table:
             Column(head="first / second", show=lambda row: row["contrast"].replace("/", " / "), row_head=True),
             Column(head="ratio", show=lambda row: bracket(row["ratio"])),
             Column(head="z", show=lambda row: number(row["z"], 1)),
-            Column(head="p", show=lambda row: wording.p_value(row["p"]).removeprefix("= ")),
+            Column(head="p", show=lambda row: wording.p_value(row["p"])),
         ),
         rows=mixed["contrasts"],
     )
