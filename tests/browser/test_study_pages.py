@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import select, update
@@ -107,6 +108,7 @@ def consent_by_keyboard(page) -> None:
     page.keyboard.press("Space")
     tab_to(page, "button.primary")
     page.keyboard.press("Enter")
+    page.wait_for_url(lambda address: urlsplit(address).path != "/")  # a goto before then is cut off by the form
 
 
 @pytest.mark.parametrize(("width", "options"), WIDTHS)
