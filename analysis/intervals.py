@@ -99,9 +99,20 @@ def crossed_weights(
             bar.update(size)
 
 
+def bootstrap_error(replicates: Floats, participants: Floats | int) -> Floats:
+    """Returns the standard error [...] from bootstrap replicates [B, ...]: their standard deviation × √(P / (P − 1)).
+
+    Drawing P of P with replacement makes the variance of a mean too small by (P − 1) / P, which with few participants
+    is enough to make tests err too often and intervals too short; whatever resamples participants uses this.
+    """
+    people = np.maximum(participants, 2)
+    error: Floats = replicates.std(axis=0, ddof=1) * np.sqrt(people / (people - 1))
+    return error
+
+
 def t_interval(estimate: Floats, replicates: Floats, participants: int) -> tuple[Floats, Floats]:
-    """Returns estimate ± t(P − 1) × the standard deviation of the bootstrap replicates [B, ...]."""
-    half = t_quantile(participants) * replicates.std(axis=0, ddof=1)
+    """Returns estimate ± t(P − 1) × the standard error from the bootstrap replicates [B, ...]."""
+    half = t_quantile(participants) * bootstrap_error(replicates, participants)
     return estimate - half, estimate + half
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from analysis.intervals import bootstrap_error
 from analysis.likelihood import Floats
-from analysis.signal_detection import bootstrap_error
 from core import rng
 
 ENOUGH = 200  # degrees of freedom beyond which a standard error is as good as known

@@ -15,9 +15,8 @@ from numpy.typing import ArrayLike
 from scipy.stats import t as student
 
 from analysis import intervals
-from analysis.intervals import LEVEL
+from analysis.intervals import LEVEL, bootstrap_error
 from analysis.likelihood import Floats
-from analysis.signal_detection import bootstrap_error
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,10 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import t as student
 
-from analysis.intervals import LEVEL
+from analysis.intervals import LEVEL, bootstrap_error
 from analysis.likelihood import Floats
 from analysis.multiplicity import holm, step_down_max_t
-from analysis.signal_detection import bootstrap_error
 from analysis.threshold_draws import Quantity, ThresholdDraws
 
 Pair = tuple[str, str]

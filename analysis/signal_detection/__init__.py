@@ -5,7 +5,7 @@ Everything works on counts and broadcasts, so that a bootstrap is one call. Rate
 person hang together: intervals of people come from resampling participants (``clustered``).
 """
 
-from analysis.signal_detection.clustered import ClusteredInterval, bootstrap_error, clustered, clustered_interval
+from analysis.signal_detection.clustered import ClusteredInterval, clustered, clustered_interval
 from analysis.signal_detection.power_law import (
     EXPONENT_PRIOR,
     MAX_EVIDENCE,
@@ -42,7 +42,6 @@ __all__ = [
     "TwoAlternatives",
     "area_under_curve",
     "area_variance",
-    "bootstrap_error",
     "by_side",
     "clustered",
     "clustered_interval",

@@ -40,21 +40,10 @@ def clustered(
     return statistic(counts.sum(axis=0)[None])[0], np.concatenate(draws)
 
 
-def bootstrap_error(draws: Floats, participants: Floats | int) -> Floats:
-    """Returns the standard error [...] from bootstrap draws [B, ...]: their standard deviation × √(P / (P − 1)).
-
-    Drawing P of P with replacement makes the variance of a mean too small by (P − 1) / P, which with few participants
-    is enough to make tests err too often; tests and the intervals that belong to them use this.
-    """
-    people = np.maximum(participants, 2)
-    error: Floats = draws.std(axis=0, ddof=1) * np.sqrt(people / (people - 1))
-    return error
-
-
 def clustered_interval(
     estimate: Floats, draws: Floats, participants: int, variance: Floats | None = None
 ) -> ClusteredInterval:
-    """Returns estimate ± t(P − 1) × the standard deviation of the draws [B, ...], as ``intervals.t_interval`` does.
+    """Returns estimate ± t(P − 1) × the standard error from the draws [B, ...], as ``intervals.t_interval`` does.
 
     Args:
         estimate: [...].
@@ -63,7 +52,7 @@ def clustered_interval(
         variance: binomial variance; where it is larger it takes the place of the bootstrap's, which is too sure of
             cells with few answers.
     """
-    spread = draws.std(axis=0, ddof=1)
+    spread = intervals.bootstrap_error(draws, participants)
     error = spread if variance is None else np.maximum(spread, np.sqrt(variance))
     half = intervals.t_quantile(participants) * error
     return ClusteredInterval(

@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import chi2
 
-from analysis.intervals import t_quantile
+from analysis.intervals import bootstrap_error, t_quantile
 from analysis.likelihood import Floats
 from analysis.psychometric import PsychometricFit, PsychometricModel, fit_psychometric
-from analysis.signal_detection import bootstrap_error, clustered
+from analysis.signal_detection import clustered
 
 Which = Literal["contrast", "noise"]
 CHOICES = 16

@@ -3,7 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.intervals import Interval, clustered_wilson, design_effect, participant_weights, t_interval, wilson
+from analysis.intervals import (
+    Interval,
+    bootstrap_error,
+    clustered_wilson,
+    design_effect,
+    participant_weights,
+    t_interval,
+    wilson,
+)
 
 
 def test_wilson_intervals_are_those_of_the_textbook():
@@ -49,7 +57,13 @@ def test_bootstrap_draws_are_whole_studies_and_repeat_with_their_seed():
 def test_few_participants_get_a_wider_quantile():
     replicates = np.random.default_rng(1).normal(size=4000)
     few, many = (t_interval(np.array(0.0), replicates, people)[1] for people in (4, 400))
-    assert few / many == pytest.approx(3.182 / 1.966, rel=1e-3)
+    assert few / many == pytest.approx(3.182 / 1.966 * np.sqrt((4 / 3) / (400 / 399)), rel=1e-3)
+
+
+def test_the_error_of_a_mean_is_that_of_its_sample_however_few_were_drawn():
+    values = np.random.default_rng(2).normal(size=5)
+    draws = np.concatenate(list(participant_weights(5, 20_000, 1, progress=False))) @ values / 5
+    assert bootstrap_error(draws, 5) == pytest.approx(values.std(ddof=1) / np.sqrt(5), rel=0.02)
 
 
 def test_an_open_bound_covers_everything_on_its_side():
