@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import gc
 import os
-import shutil
 import socket
 from pathlib import Path
 from typing import Any
+
+from study_app import shared_counts
 
 wsgi_app = "study_app:create_app()"
 worker_class = "gthread"
@@ -35,7 +36,7 @@ _SILENCE_S = 20
 def on_exit(_server: Any) -> None:
     """Forgets what the workers counted; ``serve`` makes the folder anew."""
     if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-        shutil.rmtree(folder, ignore_errors=True)
+        shared_counts.remove_folder(Path(folder))
 
 
 def when_ready(server: Any) -> None:

@@ -6,10 +6,9 @@ import errno
 import os
 import socket
 import sys
-import tempfile
 
 from core.errors import MachineError, StudyError
-from study_app import health
+from study_app import health, shared_counts
 from study_app.annotation.registering import current_task
 from study_app.database import Database
 from study_app.registration import current_protocol
@@ -60,7 +59,8 @@ def check_ready(database: Database) -> None:
 def become_gunicorn(*, host: str, port: int, workers: int, threads: int) -> None:
     """Replaces the process by gunicorn. Each worker makes its own app, and with it its own connections."""
     sys.stdout.flush()
-    os.environ.setdefault(health.SHARED, tempfile.mkdtemp(prefix="percepsilon-metrics-"))  # counts of all workers
+    if not os.environ.get(health.SHARED):
+        os.environ[health.SHARED] = str(shared_counts.make_folder())
     bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     settings = ["--config", str(ROOT / "study_app" / "gunicorn_conf.py"), "--chdir", str(ROOT)]
     options = ["--bind", bind, "--workers", str(workers), "--threads", str(threads)]

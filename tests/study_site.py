@@ -31,6 +31,8 @@ fixation_ms = 100
 feedback_ms = 100
 """
 ORIGIN = {"Origin": "http://localhost"}
+PORTS = range(21_000, 31_000)
+_HELD: list[socket.socket] = []
 
 
 def set_up(url: str, stimulus_set: Path, protocol: Path) -> None:
@@ -125,7 +127,7 @@ class Server:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True,
-                env={**os.environ, "DATABASE_URL": self._database_url},
+                env={**os.environ, "DATABASE_URL": self._database_url, "TMPDIR": str(self._log.parent)},
             )  # fmt: skip
         self._wait_until_it_answers()
         return self
@@ -142,6 +144,12 @@ class Server:
                 return
         pytest.fail(f"no answer from {self.address}: {self._log.read_text()}")
 
+    def stop(self) -> None:
+        """Asks the server to end, as an operator does, and waits until it did."""
+        self._process.terminate()
+        assert self._process.wait(timeout=60) == 0, self._log.read_text()
+        self._process = None
+
     def kill(self) -> None:
         """Ends the server and its workers at once, as a power cut would."""
         if self._process is not None:
@@ -151,6 +159,20 @@ class Server:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Returns a port that is this process's alone until it ends, also while the server on it is dead.
+
+    It lies below those that systems give to outgoing connections, one of which could take it in between. What holds it
+    against other processes of tests is a socket of UDP, beside which TCP's port of the same number stays free.
+    """
+    for port in PORTS:
+        holder = socket.socket(type=socket.SOCK_DGRAM)
+        with socket.socket() as probe:
+            try:
+                holder.bind(("127.0.0.1", port))
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                holder.close()
+            else:
+                _HELD.append(holder)
+                return port
+    pytest.fail(f"none of the ports {PORTS.start} to {PORTS.stop - 1} is free")

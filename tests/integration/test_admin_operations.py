@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import create_engine, text
 
 from core.errors import ConfigError, MachineError, StudyError
-from study_app import backup, create_app, logs
+from study_app import backup, create_app, logs, shared_counts
 from study_app.database import Database, parse_url
 from study_app.settings import Settings, from_environment
 from tests.staff_site import database_of, member
@@ -185,6 +185,21 @@ def test_several_workers_count_as_one(sqlite_url, make_server):
     found = samples(requests.get(f"{server.address}/metrics", timeout=10).text)
     key = ("percepsilon_requests_total", ("endpoint", "health.healthz"), ("method", "GET"), ("status", "200"))
     assert found[key] == 40
+
+
+def test_a_server_leaves_no_counts_behind_though_the_one_before_it_was_killed(sqlite_url, make_server, tmp_path):
+    def folders():
+        return {folder: len(list(folder.iterdir())) for folder in tmp_path.glob(f"{shared_counts.PREFIX}*")}
+
+    server = make_server(sqlite_url)
+    (left,) = folders()
+    server.kill()
+    assert folders()[left] > 0
+    server.start()
+    (own,) = folders()
+    assert own != left
+    server.stop()
+    assert folders() == {}
 
 
 def answering(app, stop: Event) -> tuple[Thread, list[int]]:
