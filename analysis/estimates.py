@@ -1,9 +1,9 @@
 """All that is estimated from the counts of one study, with its intervals, or the reason why it cannot be.
 
 One participant bootstrap serves every quantity, so that differences between source models stay paired. Thresholds are
-handled on the log2 scale. Default interval: estimate ± t(P − 1) × bootstrap standard deviation; for d′ and c the
-binomial standard deviation where that is larger (few answers in a cell make the bootstrap too sure). What these
-intervals cover was measured: benchmarks/results/coverage.json.
+handled on the log2 scale. Default interval: estimate ± t(P − 1) × bootstrap standard error; for d′ and c the binomial
+interval where that is wider (few answers in a cell make the bootstrap too sure). What these intervals cover was
+measured: benchmarks/results/coverage.json.
 """
 
 from __future__ import annotations
@@ -184,18 +184,13 @@ def _sensitivity_intervals(
 ) -> tuple[tuple[Floats, Floats, Floats], tuple[Floats, Floats, Floats]]:
     yes, trials = cells.yes.sum(axis=0), cells.trials.sum(axis=0)
     sdt = signal_detection.sensitivity(yes[1:], trials[1:], yes[:1], trials[:1])
-    spread = np.concatenate([draw.d_prime for draw in draws]).std(axis=0, ddof=1)
-    spread_c = np.concatenate([draw.criterion for draw in draws]).std(axis=0, ddof=1)
-    people = len(cells.participants)
-    return (
-        _wider(point.d_prime[0], spread, sdt.d_prime_variance, people),
-        _wider(point.criterion[0], spread_c, sdt.criterion_variance, people),
-    )
+    d_prime = _clustered(cells, point.d_prime[0], [draw.d_prime for draw in draws], sdt.d_prime_variance)
+    return d_prime, _clustered(cells, point.criterion[0], [draw.criterion for draw in draws], sdt.criterion_variance)
 
 
-def _wider(value: Floats, bootstrap_sd: Floats, variance: Floats, people: int) -> tuple[Floats, Floats, Floats]:
-    half = intervals.t_quantile(people) * np.maximum(bootstrap_sd, np.sqrt(variance))
-    return value, value - half, value + half
+def _clustered(cells: Cells, value: Floats, draws: list[Floats], variance: Floats) -> tuple[Floats, Floats, Floats]:
+    found = signal_detection.clustered_interval(value, np.concatenate(draws), len(cells.participants), variance)
+    return found.estimate, found.low, found.high
 
 
 def _eps50(cells: Cells, index: int, point: PointEstimates, draws: list[PointEstimates], task: Task) -> Threshold:

@@ -21,12 +21,12 @@ SCHEMA_VERSION = 1
 METHODS = {
     "detection_rate": "pooled answers; Wilson interval with the quantile of t(P − 1) and the trials divided by the "
     "design effect of participants",
-    "d_prime": "log-linear rates against the common noise trials; estimate ± t(P − 1) × the larger of the participant-"
-    "bootstrap and the binomial standard deviation",
+    "d_prime": "log-linear rates against the common noise trials; estimate ± t(P − 1) × participant-"
+    "bootstrap standard error, or the normal binomial interval where that is wider",
     "eps_dprime1": "power law of d' fitted jointly over source models with shared criterion and lapse rate, maximum "
-    "a posteriori; log2 estimate ± t(P − 1) × participant-bootstrap standard deviation",
+    "a posteriori; log2 estimate ± t(P − 1) × participant-bootstrap standard error",
     "eps50": "psychometric function (Weibull in ε, S = 0.5), guess and lapse rate free with Beta(1, 10) priors, "
-    "maximum a posteriori; log2 estimate ± t(P − 1) × participant-bootstrap standard deviation",
+    "maximum a posteriori; log2 estimate ± t(P − 1) × participant-bootstrap standard error",
     "curves": "pointwise percentiles of the participant bootstrap",
     "accuracy": "Wilson interval over pictures",
 }

@@ -75,7 +75,7 @@ def _methods(task: Task, results: dict[str, Any]) -> str:
     }[task]
     text = (
         f"{rule} pooled over participants, with the log-linear correction; intervals are ± t(P − 1) bootstrap standard "
-        "errors over participants, or binomial ones (Gourevitch & Galanter) where those are larger."
+        "errors over participants, or normal binomial ones (Gourevitch & Galanter) where those are wider."
     )
     if "ratings" in results:
         text += (

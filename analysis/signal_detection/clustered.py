@@ -13,7 +13,7 @@ from analysis.likelihood import Floats
 
 @dataclass(frozen=True, kw_only=True)
 class ClusteredInterval:
-    """An estimate from pooled counts with its 95 % interval, arrays [...]; ``standard_error`` is the interval's."""
+    """An estimate from pooled counts with its 95 % interval and the larger of its standard errors, arrays [...]."""
 
     estimate: Floats
     low: Floats
@@ -45,16 +45,21 @@ def clustered_interval(
 ) -> ClusteredInterval:
     """Returns estimate ± t(P − 1) × the standard error from the draws [B, ...], as ``intervals.t_interval`` does.
 
+    With a binomial variance the wider of two intervals is given: that one, and the normal one as if all answers were
+    independent. In cells with few answers, or nearly all of one kind, the bootstrap alone is too sure; where people are
+    alike the wider of the two is conservative.
+
     Args:
         estimate: [...].
         draws: of the bootstrap, [B, ...].
         participants: P.
-        variance: binomial variance; where it is larger it takes the place of the bootstrap's, which is too sure of
-            cells with few answers.
+        variance: binomial variance.
     """
-    spread = intervals.bootstrap_error(draws, participants)
-    error = spread if variance is None else np.maximum(spread, np.sqrt(variance))
+    error = intervals.bootstrap_error(draws, participants)
     half = intervals.t_quantile(participants) * error
+    if variance is not None:
+        binomial = np.sqrt(variance)
+        half, error = np.maximum(half, intervals.NORMAL * binomial), np.maximum(error, binomial)
     return ClusteredInterval(
         estimate=np.asarray(estimate),
         low=np.asarray(estimate - half),
