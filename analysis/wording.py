@@ -58,3 +58,8 @@ def bracket(found: Mapping[str, Any] | None, form: Callable[[float | None], str]
 def plural(count: int, one: str, many: str = "") -> str:
     """Returns the count with its noun: ``1 picture``, ``2 pictures``."""
     return f"{thousands(count)} {one if count == 1 else many or one + 's'}"
+
+
+def confidence(alpha: float) -> str:
+    """Returns the level of intervals that go with tests at ``alpha``: ``95 %``."""
+    return f"{100 * (1 - alpha):g} %"
