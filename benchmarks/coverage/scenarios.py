@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from benchmarks.coverage import crossed_studies, demo_design, people, single_curves
+from benchmarks.coverage import crossed_studies, demo_design, mixed_model_studies, people, single_curves
 from benchmarks.coverage.acceptance import Share
 from benchmarks.coverage.people import People
 from benchmarks.coverage.single_curves import Curve
@@ -55,7 +55,7 @@ def cells(scale: float = 1.0) -> list[Cell]:
         *(_demo(scenario, scale) for scenario in demo_design.SCENARIOS),
         Cell(
             name="mixed-model", words="mixed model: 20 participants × 40 pictures, 2 source models × 6 ε × 10 trials",
-            times=_times(400, scale), one=crossed_studies.mixed, shares=crossed_studies.mixed_shares,
+            times=_times(400, scale), one=mixed_model_studies.mixed, shares=mixed_model_studies.mixed_shares,
         ),
         Cell(
             name="undetected", words="attacks that go undetected: 20 participants × 40 pictures, 2 source models",
