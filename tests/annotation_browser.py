@@ -85,6 +85,7 @@ def begin(page, site) -> dict:
     page.goto(f"{site.address}/annotate/")
     page.check("input[name=consent]")
     page.click("button.primary")
+    page.wait_for_url("**/annotate/instructions")
     page.goto(f"{site.address}/annotate/work")
     page.wait_for_selector(DRAWN)
     return get_state(page)

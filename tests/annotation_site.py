@@ -70,10 +70,11 @@ def set_up(url: str, pictures: Path, text: str | None = None, *, gold: bool = Fa
 
 
 def register(app, pictures: Path, text: str, *, gold: bool = False) -> None:
-    file = Path(tempfile.mkdtemp()) / "task.toml"
-    file.write_text(text)
     known = ["--gold", str(gold_of(pictures))] if gold else []
-    run(app, "register-annotation", str(file), "--pictures", pictures.name, *known)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "task.toml"
+        file.write_text(text)
+        run(app, "register-annotation", str(file), "--pictures", pictures.name, *known)
 
 
 def box(left: float = 6, top: float = 4, right: float = 18, bottom: float = 12, mode: str = "add") -> dict:

@@ -24,6 +24,9 @@ READ_CANVAS = """() => {
   const box = canvas.getBoundingClientRect();
   return {width: canvas.width, height: canvas.height, css: box.width, left: box.left, top: box.top, data: btoa(text)};
 }"""
+MEET = "(found) => { found.dataset.met = ''; return found.dataset.phase ?? null; }"  # its mark: no later trial has it
+COME = """(count) => performance.getEntriesByType('resource')
+  .filter(({ name, responseEnd }) => name.includes('/pictures/') && responseEnd > 0).length >= count"""
 FETCH_BASE64 = """async (url) => {
   const bytes = new Uint8Array(await (await fetch(url)).arrayBuffer());
   let text = '';
@@ -57,11 +60,26 @@ def is_complaint(line) -> bool:
     return line.type in ("error", "warning") and "willReadFrequently" not in line.text
 
 
+def let_pass(page, seconds: int) -> None:
+    """Lets time pass by the page's clock, which must be installed; what it asks of the network has its real time."""
+    for _ in range(seconds):
+        page.clock.run_for(1000)
+        page.wait_for_timeout(20)
+
+
 def forgive(page, *, cut_off: bool) -> None:
     """Drops what a browser complains of while there is no connection, after seeing that it did."""
     kept = [each for each in page.complaints if "net::ERR_" not in each]
     assert cut_off == (len(kept) < len(page.complaints))
     page.complaints[:] = kept
+
+
+def wait_until(page, holds: Callable[[], bool], seconds: float = 20) -> None:
+    """Lets the browser go on until something holds here, in the test."""
+    deadline = time.monotonic() + seconds
+    while not holds() and time.monotonic() < deadline:
+        page.wait_for_timeout(20)
+    assert holds()
 
 
 def consent(page, site) -> None:
@@ -80,9 +98,20 @@ def wait_for_picture(page) -> None:
     page.wait_for_selector(".trial[data-phase=answering]")
 
 
+def wait_for_pictures(page, count: int) -> None:
+    """Waits until so many pictures have come to this page, shown or fetched ahead."""
+    page.wait_for_function(COME, arg=count)
+
+
 def press(page, side: str = "left") -> None:
-    page.keyboard.press("f" if side == "left" else "j")
-    page.wait_for_selector(".trial[data-phase=answering]", state="detached")
+    answer_by(page, "f" if side == "left" else "j")
+
+
+def answer_by(page, key: str) -> None:
+    """Presses a key and waits until the trial took it; the next one may stand there by then."""
+    page.eval_on_selector(".trial[data-phase=answering]", MEET)
+    page.keyboard.press(key)
+    page.wait_for_selector(".trial[data-met][data-phase=answering]", state="detached")
 
 
 def get_state(page) -> dict:
@@ -105,7 +134,7 @@ def play(
     index = 0
     while trials is None or index < trials:
         found = page.wait_for_selector(NEXT, state="attached")
-        phase = found.get_attribute("data-phase")
+        phase = found.evaluate(MEET)
         if phase is None:
             if page.query_selector("body.study") is None:
                 return
@@ -114,7 +143,7 @@ def play(
             continue
         each(phase, index)
         (rate if phase == "rating" else answer)(page)
-        page.wait_for_selector(f".trial[data-phase={phase}]", state="detached")
+        page.wait_for_selector(f".trial[data-met][data-phase={phase}]", state="detached")
         index += phase == "answering"
 
 

@@ -1,7 +1,7 @@
 """A real Chromium and a real server with the small study.
 
-Chromium is ``PERCEPSILON_CHROMIUM``, or ``chromium`` or ``google-chrome`` on the path. Screenshots go to
-``PERCEPSILON_SCREENSHOTS``, or to a temporary folder.
+Chromium is ``PERCEPSILON_CHROMIUM``, or one on the path, or the one that ``playwright install chromium`` fetched.
+Screenshots go to ``PERCEPSILON_SCREENSHOTS``, or to a temporary folder.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ def axe_source() -> str:
 
 @pytest.fixture(scope="session")
 def chromium():
-    names = ("chromium", "google-chrome")
-    found = os.environ.get("PERCEPSILON_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
-    assert found, "no Chromium; set PERCEPSILON_CHROMIUM to the path of one"
+    names = ("chromium", "chromium-browser", "google-chrome")
     with sync_playwright() as playwright:
+        found = os.environ.get("PERCEPSILON_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+        found = found or playwright.chromium.executable_path
+        assert Path(found).is_file(), f"{found}: no such file; set PERCEPSILON_CHROMIUM to the path of a Chromium"
         browser = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
         yield browser
         browser.close()

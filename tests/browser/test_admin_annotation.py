@@ -58,8 +58,10 @@ def test_every_page_is_accessible_and_fits(chromium, lab, screenshots, axe_sourc
                     page.goto(f"{lab.address}/admin/annotation")
                 case "queue":
                     page.click("text=To the review queue")
+                    page.wait_for_url("**/annotation/queue")
                 case "one":
                     page.click("main table.list tbody th a >> nth=0")
+                    page.wait_for_selector("img.overlay")
                     page.wait_for_function("() => document.querySelector('img.overlay').naturalWidth > 0")
             page.wait_for_load_state()
             assert_accessible(page, axe_source)
@@ -81,4 +83,5 @@ def test_an_annotation_is_returned_by_keyboard_alone(chromium, lab):
         page.wait_for_selector("text=Returned: the annotator sees the note")
         page.select_option("select[name=state]", "returned")
         page.click("button:has-text('Show')")
+        page.wait_for_url("**state=returned**")
         assert page.locator("main table.list tbody tr").count() == 1

@@ -72,6 +72,7 @@ def test_every_page_is_accessible_and_fits(chromium, large_site, screenshots, ax
         assert page.inner_text("#code") == state["annotator"][-12:]
         look("finish")
         page.click("text=Withdraw and delete what I painted")
+        page.wait_for_url("**/withdraw")
         look("withdraw")
         page.check("input[name=sure]")
         page.click("button.grave")

@@ -71,8 +71,8 @@ def test_handing_in_waits_until_all_is_saved(chromium, small_site):
         page.context.set_offline(True)
         Hand(page, small_site).stroke((5, 5), (30, 20))
         page.click("[data-command=submit]")
-        page.wait_for_timeout(700)
-        assert page.get_attribute("#surface", "aria-busy") == "true"
+        page.wait_for_selector("#surface[aria-busy=true]")
+        page.wait_for_selector("#saving[data-state=offline] >> text=1 to send")
         assert handed_in(small_site, state["assignment"]["id"]) == []
         page.context.set_offline(False)
         wait_for_another(page, state["assignment"]["id"])
@@ -101,7 +101,7 @@ def test_nothing_stands_out_and_skipping_are_answers(chromium, small_site):
     with visit(chromium, small_site, **DESKTOP) as page:
         first = begin(page, small_site)["assignment"]["id"]
         page.click("[data-command=submit]")
-        assert "Nothing is painted yet" in page.inner_text("#flash")
+        page.wait_for_selector("#flash >> text=Nothing is painted yet")
         page.click("[data-command=none]")
         wait_for_another(page, first)
         second = get_state(page)["assignment"]["id"]

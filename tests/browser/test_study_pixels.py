@@ -22,6 +22,7 @@ from tests.study_browser import (
     read_canvas,
     visit,
     wait_for_picture,
+    wait_until,
     wait_until_kept,
 )
 
@@ -127,7 +128,8 @@ def test_two_pictures_stand_one_above_the_other_only_where_they_must(chromium, s
 
 
 def test_the_perturbed_picture_stands_on_the_side_of_the_plan(chromium, serve, shown_set):
-    site, files = serve(PAIRS), manifest.read_set(shown_set).by_hash()
+    slow = PAIRS.replace("pairs", "slow").replace("feedback_ms = 500", "feedback_ms = 5000")
+    site, files = serve(slow), manifest.read_set(shown_set).by_hash()
     with visit(chromium, site, **DESKTOP) as page:
         state = begin(page, site)
         hashes = [hashlib.sha256(fetch(page, url)).hexdigest() for url in state["trials"][0]["pictures"]]
@@ -172,8 +174,9 @@ def test_the_mask_is_noise_that_anybody_can_make_again_from_session_and_trial(ch
     site = serve(protocol)
     with visit(chromium, site, **DESKTOP, device_scale_factor=1.5) as page:
         state = begin(page, site)
-        page.wait_for_timeout(300)  # the pictures stand for 50 ms
         masks = [noise(f"{state['session_id']}/0/{place}") for place in range(count)]
+        expected = enlarged(masks, 15, 48, read_canvas(page)[1].shape[:2])
+        wait_until(page, lambda: np.array_equal(read_canvas(page)[1], expected))  # the pictures stand for 50 ms
         assert_exact(page, masks, 1.5, 15, 32)
         press(page)
     assert all(120 < mask.mean() < 136 for mask in masks)

@@ -21,6 +21,8 @@ from tests.study_browser import (
     press,
     visit,
     wait_for_picture,
+    wait_until,
+    wait_until_kept,
 )
 from tests.study_site import SMALL_PROTOCOL, close, make_app
 
@@ -79,7 +81,7 @@ def test_what_the_browser_gets_before_an_answer_tells_nothing(chromium, serve, t
         consent(page, site)
         go_on(page)
         wait_for_picture(page)
-        page.wait_for_load_state("networkidle")
+        wait_until(page, lambda: len([reply for reply in told if "/pictures/" in reply.url]) >= 6)
         bodies = [reply.text() for reply in told if "/pictures/" not in reply.url]
         headers = [reply.all_headers() for reply in told if "/pictures/" in reply.url]
     assert len(bodies) >= 2
@@ -107,7 +109,7 @@ def test_a_main_trial_is_not_told_right_or_wrong_even_after_it(chromium, site):
         go_on(page)
         play(page, press, trials=4)
         wait_for_picture(page)
-        page.wait_for_load_state("networkidle")
+        wait_until(page, lambda: len(told) == 4)
         bodies = [reply.json() for reply in told]
     assert ["correct" in body for body in bodies] == [True, True, False, False]
 
@@ -132,6 +134,7 @@ def test_after_a_night_the_instructions_come_again_with_warm_up_trials(chromium,
         state = get_state(page)
         play(page, press, trials=4)
         wait_for_picture(page)
+        wait_until_kept(site, state["session_id"], 4)
         page.goto("about:blank")
         change(site, update(Session).values(last_seen_at=datetime.now(UTC) - timedelta(hours=9)), state)
         page.goto(f"{site.address}/study")
@@ -151,6 +154,7 @@ def test_a_session_that_is_over_leads_to_the_page_that_says_why(chromium, site):
         state = get_state(page)
         play(page, press, trials=3)
         wait_for_picture(page)
+        wait_until_kept(site, state["session_id"], 3)
         change(site, update(Session).values(ended_at=datetime.now(UTC), end_reason="timed-out"), state)
         page.keyboard.press("f")
         page.wait_for_url("**/ended")

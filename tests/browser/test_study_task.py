@@ -8,6 +8,7 @@ from study_app.detection import ANSWERS
 from tests.study_browser import (
     DESKTOP,
     PHONE,
+    answer_by,
     assert_accessible,
     consent,
     get_state,
@@ -18,6 +19,7 @@ from tests.study_browser import (
     press,
     visit,
     wait_for_picture,
+    wait_until_kept,
 )  # fmt: skip
 from tests.study_site import SMALL_PROTOCOL
 
@@ -220,7 +222,7 @@ def test_practice_says_what_was_right_and_the_main_trials_do_not(chromium, site)
         play(page, press, trials=4)
         wait_for_picture(page)
         told = page.evaluate("window.told")
-    rows = kept(site, state["session_id"])
+        rows = wait_until_kept(site, state["session_id"], 4)
     assert len(told) == len({row.correct for row in rows[:2]}) or len(told) == 2
     for text, row in zip(told, rows, strict=False):
         assert text.startswith("✓ Right" if row.correct else "✗ Not quite")
@@ -235,12 +237,10 @@ def test_enter_on_a_button_answers_and_keeps_the_focus_on_its_side(chromium, sit
         go_on(page)
         wait_for_picture(page)
         page.focus(".answers button:last-child")
-        page.keyboard.press("Enter")
-        page.wait_for_selector(".trial[data-phase=answering]", state="detached")
+        answer_by(page, "Enter")
         wait_for_picture(page)
         assert page.evaluate("document.activeElement.getAttribute('aria-keyshortcuts')") == "J"
-        page.keyboard.press("Enter")
-        page.wait_for_selector("#task h2")
-        assert page.evaluate("document.activeElement.tagName") == "H2"
-        wait_saved = kept(site, state["session_id"])
-    assert [row.input_type for row in wait_saved] == ["keyboard", "keyboard"]
+        answer_by(page, "Enter")
+        page.wait_for_selector("#task h2:focus")
+        rows = wait_until_kept(site, state["session_id"], 2)
+    assert [row.input_type for row in rows] == ["keyboard", "keyboard"]
