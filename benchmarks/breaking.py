@@ -26,20 +26,18 @@ Row = tuple[str, float, str, float | None, bool | None]
 """Words, value, unit, aim and whether it was met."""
 
 
-class Killer(threading.Thread):
-    """Kills workers, one each time that so many answers more were acknowledged."""
+class Killer:
+    """Kills workers, one each time that so many answers more were acknowledged, by the robot that hears of it."""
 
     def __init__(self, server: Server, log: Log, *, kills: int, answers: int, seed: int) -> None:
-        super().__init__(daemon=True)
-        self._server, self._log = server, log
+        self._server, self._log, self._lock = server, log, threading.Lock()
         self._generator = rng.numpy_generator(seed, "kills")
         self._due = sorted(self._generator.integers(0, int(0.95 * answers), kills).tolist())
-        self.over = threading.Event()
 
-    def run(self) -> None:
-        """Kills until all are done, or the robots are."""
-        while self._due and not self.over.wait(0.01):
-            if len(self._log.acknowledged) >= self._due[0] and self._kill():
+    def look(self) -> None:
+        """Kills what is due; while there is no worker to kill, it stays due."""
+        with self._lock:
+            while self._due and len(self._log.acknowledged) >= self._due[0] and self._kill():
                 self._due.pop(0)
 
     def _kill(self) -> bool:
@@ -60,13 +58,8 @@ def breaking(
 ) -> Iterator[Server]:
     """Yields a server of the database ``url`` whose workers are killed within the block."""
     with Server(url, folder / "server.log", shape) as server:
-        killer = Killer(server, log, kills=kills, answers=answers, seed=seed)
-        killer.start()
-        try:
-            yield server
-        finally:
-            killer.over.set()
-            killer.join()
+        log.on_kept = Killer(server, log, kills=kills, answers=answers, seed=seed).look
+        yield server
 
 
 def all_take_part(take_part: Callable[[int], None], robots: int, at_once: int, log: Log) -> None:

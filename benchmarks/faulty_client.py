@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,10 +47,11 @@ class Acknowledged:
 
 
 class Log:
-    """What all robots of a test were told, and what was done to them."""
+    """What all robots of a test were told, and what was done to them; after each request it calls ``on_kept``."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self.on_kept: Callable[[], None] = lambda: None
         self.counts: Counter[str] = Counter()
         self.acknowledged: list[Any] = []
         self.codes: list[str] = []
@@ -69,6 +70,7 @@ class Log:
                 self.acknowledged.append(self.acknowledgement(request))
             elif str(request.path_url) == "/api/v1/finish" and response.ok:
                 self.codes.append(response.json()["completion_code"])
+        self.on_kept()
 
     def is_answer(self, request: requests.PreparedRequest) -> bool:
         """Returns whether a request posts an answer."""

@@ -129,6 +129,7 @@ class Server:
         sizes = ["--port", str(self.port), "--workers", str(shape.workers), "--threads", str(shape.threads)]
         self._command = [sys.executable, "-m", "flask", "--app", "study_app", "serve", *sizes]
         self._environment = {**os.environ, "DATABASE_URL": url, "PERCEPSILON_CONSENTS_PER_MINUTE": "0"}
+        self._environment["TMPDIR"] = str(log.parent)  # killed in the end, it cannot tidy up
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:

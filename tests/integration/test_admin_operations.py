@@ -9,6 +9,7 @@ import re
 import shutil
 import sqlite3
 import subprocess
+import time
 from contextlib import closing
 from pathlib import Path
 from threading import Event, Thread
@@ -226,6 +227,8 @@ def test_a_backup_made_while_people_answer_holds_what_was_acknowledged_before(ma
     try:
         while len(kept) < 3:
             if len(acknowledged) < 25 * (len(kept) + 1):
+                assert thread.is_alive()
+                time.sleep(0.005)
                 continue
             before, path = len(acknowledged), tmp_path / f"copy-{len(kept)}.sqlite"
             result = app.test_cli_runner().invoke(args=["backup", str(path)])

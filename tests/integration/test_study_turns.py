@@ -22,14 +22,14 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from study_app.turns import Turns
-with Turns(Path(sys.argv[1]), patience_s=5).taken():
+with Turns(Path(sys.argv[1]), patience_s=60).taken():
     print("mine", flush=True)
     time.sleep(60)
 """
 
 
 def test_threads_come_in_the_order_in_which_they_asked(tmp_path):
-    turns, order = Turns(tmp_path / "turns", patience_s=5), []
+    turns, order = Turns(tmp_path / "turns", patience_s=60), []
 
     def ask(number):
         with turns.taken():
@@ -72,11 +72,11 @@ def test_processes_take_turns_and_a_killed_one_loses_its_own(tmp_path):
     with subprocess.Popen([sys.executable, "-c", HOLD, str(path)], cwd=ROOT, stdout=subprocess.PIPE) as other:
         assert other.stdout.readline() == b"mine\n"
         with ThreadPoolExecutor(1) as pool:
-            asked = pool.submit(lambda: Turns(path, patience_s=5).taken().__enter__())
+            asked = pool.submit(lambda: Turns(path, patience_s=60).taken().__enter__())
             time.sleep(0.2)
             assert not asked.done()
             other.kill()
-            asked.result(timeout=5)
+            asked.result(timeout=60)
 
 
 def test_a_child_process_opens_connections_and_turns_of_its_own(sqlite_url):

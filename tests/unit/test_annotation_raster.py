@@ -189,9 +189,9 @@ def test_sixty_strokes_on_a_photograph_of_4000_pixels_take_well_under_a_second_a
         walk = np.clip(np.cumsum(generator.normal(0, 25, (200, 2)), axis=0) + generator.uniform(0, side, 2), 0, side)
         values.append(stroke(walk.round(2).tolist(), float(generator.uniform(20, 120))))
     operations = parse_all(values, side, side)
-    began = time.perf_counter()
+    began = time.process_time()  # of this process alone: the machine may be busy with others
     mask = rasterise(operations, side, side)
-    assert time.perf_counter() - began < 5  # about 0.4 s; the machine may be busy
+    assert time.process_time() - began < 2  # about 0.4 s
     assert 0.02 < mask.mean() < 0.6
     assert (rasterise(operations, side, side) == mask).all()
 
