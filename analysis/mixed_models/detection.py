@@ -1,27 +1,36 @@
 """Signal detection as a mixed model: P(yes) = λ/2 + (1 − λ) Φ(−k − k_i + (1 + a_i) d(ε) + v_picture), d = (ε / ε₁)^b.
 
 k and a differ between participants (correlated), v between pictures (of whichever ε); ε₁ and b belong to the source
-model. The participants' slope multiplies the d that the pooled power law gives, so that the random part stays linear.
-λ is held at the estimate of the pooled power law: without it one inattentive answer at a large ε would flatten d.
+model, λ to everybody. λ and b have the weak priors of the pooled power law, so that neither runs away where the answers
+do not tell it. The participants' slope multiplies the d of a first fit, so that the random part stays linear.
 ε₁ is that of the typical observer and the typical picture (conditional); averaged over them (marginal),
-P(yes) = λ/2 + (1 − λ) Φ(η / √(1 + Σ variances)), which is flatter.
+P(yes) = λ/2 + (1 − λ) Φ(η / √(1 + Σ variances)), which is flatter: its ε at d′ = 1 is larger.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 from scipy.special import ndtr
 
 from analysis import signal_detection
 from analysis.likelihood import Floats
 from analysis.mixed_models.fitting import MixedFit, Random, make_layout, maximise
+from analysis.psychometric import BETA
 
 LARGEST_D = 8.0  # the participants' slope acts on d up to here; beyond, an answer is certain anyway
 LEAST_EXPONENT, MOST_EXPONENT = 0.1, 20.0
+LEAST_LAPSE, MOST_LAPSE = 1e-6, 0.4
+CHEAP = 200  # kept effects that cost nothing to speak of
+PART = 30_000  # rows of the first fit
+STEP = 1e-5  # of differences, for the delta method
+Quantity = Callable[[Floats, Floats], Floats]
+"""Variances [K] are asked of it: θ [T] and coefficients [P] to quantities [K]."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,6 +44,10 @@ class Trials:
     yes: Floats
     trials: Floats
 
+    def of(self, rows: NDArray[Any]) -> Trials:
+        """Returns some of the rows."""
+        return Trials(**{name: column[rows] for name, column in vars(self).items()})
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DetectionModel:
@@ -44,7 +57,7 @@ class DetectionModel:
         criterion: k of the typical observer.
         log2_eps_dprime1: log2 ε₁ of the typical observer, [M], with its ``covariance`` [M, M].
         exponent: b, [M].
-        lapse: λ, held.
+        lapse: λ.
         participant_sd: of the criterion and of a.
         picture_sd: of v, in standard deviations of the evidence.
     """
@@ -58,6 +71,19 @@ class DetectionModel:
     participant_covariance: Floats
     picture_sd: float
     fit: MixedFit
+
+    @property
+    def participants(self) -> int:
+        """How many took part."""
+        return self._spread("participant").groups
+
+    @property
+    def pictures(self) -> int:
+        """How many were shown."""
+        return self._spread("picture").groups
+
+    def _spread(self, name: str) -> Any:
+        return next(spread for spread in self.fit.random if spread.name == name)
 
 
 def grouped(
@@ -79,38 +105,85 @@ def grouped(
     )  # fmt: skip
 
 
-def fit_detection(data: Trials) -> DetectionModel:
-    """Returns the model of a yes-no study that shows ε = 0 and two or more ε of every source model."""
+def kept_effects(participants: int, pictures: int) -> int:
+    """Returns how many random effects are not eliminated: two a participant, or one a picture if these are fewer."""
+    return 2 * participants if 2 * participants <= max(pictures, CHEAP) else pictures
+
+
+def fit_detection(data: Trials, *, lapse: float | None = None) -> DetectionModel:
+    """Returns the model of a yes-no study that shows ε = 0 and two or more ε of every source model.
+
+    Args:
+        data: the answers.
+        lapse: λ, held; ``None``: it is estimated.
+    """
     models = int(data.model.max()) + 1
+    start, guess = _pooled(data, models)
+    start = np.append(start, np.clip(guess, 0.005, MOST_LAPSE / 2)) if lapse is None else start
+    first = _fit(_part(data), models, start, lapse, None)
+    return _model(_fit(data, models, first.coefficients, lapse, first), models, lapse)
+
+
+def _pooled(data: Trials, models: int) -> tuple[Floats, float]:
+    """Parameters and λ of the power law through everybody's answers."""
     cell = np.unique(np.stack([data.model.astype(float), data.eps], axis=1), axis=0, return_inverse=True)
     rows, inverse = cell[0], cell[1].ravel()
     yes, trials = (np.bincount(inverse, x)[None].astype(float) for x in (data.yes, data.trials))
     pooled = signal_detection.fit_power_law(rows[:, 1], rows[:, 0].astype(np.int64), yes, trials)
-    lapse = float(pooled.lapse[0])
     start = np.concatenate([pooled.criterion, pooled.log2_eps_dprime1[0], np.log(pooled.exponent[0])])
-    d = np.clip(_fixed(start, data, models)[0] + start[0], 0.0, LARGEST_D)
+    return start, float(pooled.lapse[0])
+
+
+def _part(data: Trials) -> Trials:
+    """The rows of every so manieth participant, about ``PART`` of them."""
+    _, person = np.unique(data.participant, return_inverse=True)
+    return data.of(np.flatnonzero(person % max(len(data.yes) // PART, 1) == 0))
+
+
+def _fit(data: Trials, models: int, start: Floats, lapse: float | None, near: MixedFit | None) -> MixedFit:
+    size = 1 + 2 * models
+    d = np.clip(_fixed(start[:size], data, models)[0] + start[0], 0.0, LARGEST_D)
+    person, picture = (len(np.unique(column)) for column in (data.participant, data.picture))
+    few = 2 * person <= max(picture, CHEAP)  # then the pictures are eliminated
     random = [
-        Random(name="participant", group=data.participant, design=np.stack([np.ones_like(d), d], axis=1)),
-        Random(name="picture", group=data.picture, eliminated=True),
-    ]
-    layout, unscale = make_layout("probit", data.yes, data.trials, random, lapse)
+        Random(name="participant", group=data.participant, design=np.stack([np.ones_like(d), d], axis=1),
+               eliminated=not few),
+        Random(name="picture", group=data.picture, eliminated=few),
+    ]  # fmt: skip
+    layout, unscale = make_layout("probit", data.yes, data.trials, random)
     bounds = [(None, None)] * (1 + models) + [(np.log(LEAST_EXPONENT), np.log(MOST_EXPONENT))] * models
-    found = maximise(
-        layout, lambda beta: _fixed(beta, data, models), start, random=random, unscale=unscale, bounds=bounds,
-        names=("criterion", *(f"log2_eps_dprime1_{m}" for m in range(models)), *(f"ln_b_{m}" for m in range(models))),
+    free = [(LEAST_LAPSE, MOST_LAPSE)] if lapse is None else []
+    names = ("criterion", *(f"log2_eps_dprime1_{m}" for m in range(models)), *(f"ln_b_{m}" for m in range(models)))
+    return maximise(
+        layout, lambda beta: _fixed(beta, data, models), start, random=random, unscale=unscale, bounds=bounds + free,
+        names=names + ("lapse",) * (lapse is None), lapse=lapse, near=near,
+        prior=lambda beta: _prior(beta, models, lapse is None),
     )  # fmt: skip
-    return _model(found, models, lapse)
 
 
-def _model(found: MixedFit, models: int, lapse: float) -> DetectionModel:
+def _prior(beta: Floats, models: int, with_lapse: bool) -> tuple[float, Floats]:
+    """The pooled power law's: b around 1.5 within a factor of e, λ ~ Beta(1, 10)."""
+    centre, sd = np.log(signal_detection.EXPONENT_PRIOR[0]), signal_detection.EXPONENT_PRIOR[1]
+    own = slice(1 + models, 1 + 2 * models)
+    slope = np.zeros_like(beta)
+    slope[own] = (centre - beta[own]) / sd**2
+    value = float(-(((beta[own] - centre) / sd) ** 2).sum() / 2)
+    if with_lapse:
+        value += (BETA - 1) * float(np.log1p(-beta[-1]))
+        slope[-1] = -(BETA - 1) / (1 - beta[-1])
+    return value, slope
+
+
+def _model(found: MixedFit, models: int, lapse: float | None) -> DetectionModel:
     own = slice(1, 1 + models)
-    participant, picture = found.random
+    spreads = {spread.name: spread for spread in found.random}
+    participant, picture = spreads["participant"], spreads["picture"]
     return DetectionModel(
         criterion=float(found.coefficients[0]),
         log2_eps_dprime1=found.coefficients[own],
         covariance=found.covariance[own, own],
-        exponent=np.exp(found.coefficients[1 + models :]),
-        lapse=lapse,
+        exponent=np.exp(found.coefficients[1 + models : 1 + 2 * models]),
+        lapse=float(found.coefficients[-1]) if lapse is None else lapse,
         participant_sd=(float(participant.sd[0]), float(participant.sd[1])),
         participant_covariance=participant.covariance,
         picture_sd=float(picture.sd[0]),
@@ -127,10 +200,56 @@ def conditional(fitted: DetectionModel, model: int, eps: Floats) -> Floats:
 def marginal(fitted: DetectionModel, model: int, eps: Floats) -> Floats:
     """Returns P(yes) averaged over observers and pictures."""
     d = signal_detection.d_prime_at(eps, fitted.log2_eps_dprime1[model], fitted.exponent[model])
-    slope = np.minimum(d, LARGEST_D)
-    (a, b), (_, c) = fitted.participant_covariance
-    spread = np.sqrt(1 + a + 2 * b * slope + c * slope**2 + fitted.picture_sd**2)
+    spread = _spread_at(np.minimum(d, LARGEST_D), fitted.participant_covariance, fitted.picture_sd**2)
     return np.asarray(fitted.lapse / 2 + (1 - fitted.lapse) * ndtr((d - fitted.criterion) / spread))
+
+
+def marginal_log2_eps(fitted: DetectionModel) -> tuple[Floats, Floats]:
+    """Returns log2 of the ε at which d′ of the averaged answers (lapses apart) is 1, [M], and its covariance [M, M].
+
+    NaN where people differ so much that the averaged d′ never comes to 1. The delta method over all parameters.
+    """
+    models = len(fitted.log2_eps_dprime1)
+
+    def quantity(theta: Floats, beta: Floats) -> Floats:
+        covariances = dict(
+            zip((spread.name for spread in fitted.fit.random), fitted.fit.covariances(theta), strict=True)
+        )
+        d = _averaged_d(float(beta[0]), covariances["participant"], float(covariances["picture"][0, 0]))
+        own: Floats = beta[1 : 1 + models] + np.log2(d) / np.exp(beta[1 + models : 1 + 2 * models])
+        return own
+
+    return with_covariance(fitted.fit, quantity)
+
+
+def with_covariance(fit: MixedFit, quantity: Quantity) -> tuple[Floats, Floats]:
+    """Returns quantities of the parameters, [K], and their covariance by the delta method, [K, K]."""
+    position, sizes = np.concatenate([fit.theta, fit.coefficients]), len(fit.theta)
+    errors = np.sqrt(np.diag(fit.joint_covariance))
+    value = quantity(fit.theta, fit.coefficients)
+    slopes = np.zeros((len(value), len(position)))
+    for k in np.flatnonzero(errors > 0):
+        step = STEP * np.eye(len(position))[k]
+        up, down = (quantity((position + move)[:sizes], (position + move)[sizes:]) for move in (step, -step))
+        slopes[:, k] = (up - down) / (2 * STEP)
+    return value, slopes @ fit.joint_covariance @ slopes.T
+
+
+def _averaged_d(criterion: float, participant: Floats, picture: float) -> float:
+    """The typical observer's d at which the averaged answers have d′ = 1: z(yes) above that at ε = 0 by 1."""
+
+    def excess(d: float) -> float:
+        spread = _spread_at(np.array([d, 0.0]), participant, picture)
+        return float((d - criterion) / spread[0] + criterion / spread[1] - 1)
+
+    return float(brentq(excess, 0.0, LARGEST_D, xtol=1e-12)) if excess(LARGEST_D) > 0 else float("nan")
+
+
+def _spread_at(d: Floats, participant: Floats, picture: float) -> Floats:
+    """Standard deviation of evidence over noise, participants and pictures at the typical observer's d."""
+    (a, b), (_, c) = participant
+    spread: Floats = np.sqrt(1 + a + 2 * b * d + c * d**2 + picture)
+    return spread
 
 
 def _fixed(beta: Floats, data: Trials, models: int) -> tuple[Floats, Floats]:

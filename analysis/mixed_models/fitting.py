@@ -7,31 +7,29 @@ all parameters, fixed and random.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import minimize
+from scipy.linalg import block_diag
 from scipy.special import gammaln
 
 from analysis.likelihood import Floats
-from analysis.mixed_models.laplace import Block, Layout, Mode, find_mode, gradient, triangles
+from analysis.mixed_models.climbing import GRADIENT_LIMIT, SINGULAR, Bounds, Objective, Predictor, Prior, climb
+from analysis.mixed_models.elimination import Block, Layout, triangles
+from analysis.mixed_models.laplace import Mode
 from analysis.mixed_models.links import Link
 
-SINGULAR = 1e-4  # a standard deviation below this share of the link's scale counts as zero
-GRADIENT_LIMIT = 1e-3  # what is left of the gradient, in units of standard errors
-HESSIAN_STEP = 1e-4
 START_SD = 0.5
-Predictor = Callable[[Floats], tuple[Floats, Floats]]
-"""Fixed parameters [P] to the fixed part of η [N] and its derivatives [N, P]."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Random:
     """A random term: every group has its own effects of ``design`` [N, q] (none given: of the constant 1).
 
-    ``eliminated``: at most one term, with a scalar effect; the one with most groups, as a rule the pictures.
+    ``eliminated``: at most one term, the one with most effects: the fit takes a time that grows with the third power
+    of the number of effects of all others.
     """
 
     name: str
@@ -42,13 +40,17 @@ class Random:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Spread:
-    """How groups differ: ``sd`` [q] and ``covariance`` [q, q] of their effects; ``modes`` [G, q] are each group's."""
+    """How groups differ: ``sd`` [q] and ``covariance`` [q, q] of their effects; ``modes`` [G, q] are each group's.
+
+    ``scale`` [q, q] leads from the scaled design, to which θ belongs, to the given one.
+    """
 
     name: str
     groups: int
     sd: Floats
     covariance: Floats
     modes: Floats
+    scale: Floats
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,9 +59,12 @@ class MixedFit:
 
     Attributes:
         coefficients: fixed parameters, [P], with their ``covariance`` [P, P].
-        log_likelihood: Laplace's approximation, binomial coefficients included.
+        theta: entries of the random terms' triangles, in units of the scaled designs, [T].
+        joint_covariance: of θ and the coefficients, [T + P, T + P]; 0 where a parameter is at its bound.
+        log_likelihood: Laplace's approximation, binomial coefficients included, priors not.
         converged: outer and inner iterations ended, with the gradient at 0.
         singular: a standard deviation of random effects is 0 or a correlation ±1: the data do not tell it.
+        separated: the likelihood has no maximum in some direction (complete separation): trust no estimate.
         largest_gradient: in units of standard errors.
     """
 
@@ -67,19 +72,33 @@ class MixedFit:
     names: tuple[str, ...]
     coefficients: Floats
     covariance: Floats
+    theta: Floats
+    joint_covariance: Floats
     random: tuple[Spread, ...]
     log_likelihood: float
     converged: bool
     singular: bool
+    separated: bool
     largest_gradient: float
     rows: int
-    mode: Mode = field(repr=False)
 
     @property
     def standard_errors(self) -> Floats:
         """Of the coefficients, [P]."""
         errors: Floats = np.sqrt(np.diag(self.covariance))
         return errors
+
+    def covariances(self, theta: Floats) -> list[Floats]:
+        """Returns the covariances of the random terms' effects that other θ would give, [q, q] each."""
+        found, offset = [], 0
+        for spread in self.random:
+            rows, columns = np.tril_indices(len(spread.sd))
+            triangle = np.zeros_like(spread.covariance)
+            triangle[rows, columns] = theta[offset : offset + len(rows)]
+            root = spread.scale @ triangle
+            found.append(root @ root.T)
+            offset += len(rows)
+        return found
 
 
 def fit(
@@ -111,13 +130,13 @@ def fit(
     layout, unscale = make_layout(link, yes, trials, random)
     start = np.linalg.lstsq(scaled, _rough(link, yes, trials), rcond=None)[0].astype(float)
     found = maximise(layout, lambda beta: (scaled @ beta, scaled), start, random=random, unscale=unscale)
-    return MixedFit(
-        **{
-            **vars(found),
-            "names": tuple(names) or tuple(f"x{index}" for index in range(design.shape[1])),
-            "coefficients": back @ found.coefficients,
-            "covariance": back @ found.covariance @ back.T,
-        }
+    whole = block_diag(np.eye(len(found.theta)), back)
+    return replace(
+        found,
+        names=tuple(names) or tuple(f"x{index}" for index in range(design.shape[1])),
+        coefficients=back @ found.coefficients,
+        covariance=back @ found.covariance @ back.T,
+        joint_covariance=whole @ found.joint_covariance @ whole.T,
     )
 
 
@@ -129,7 +148,10 @@ def maximise(
     random: Sequence[Random],
     unscale: Sequence[Floats],
     names: Sequence[str] = (),
-    bounds: Sequence[tuple[float | None, float | None]] | None = None,
+    bounds: Bounds | None = None,
+    lapse: float | None = 0.0,
+    prior: Prior | None = None,
+    near: MixedFit | None = None,
 ) -> MixedFit:
     """Returns the model with any differentiable fixed part.
 
@@ -141,43 +163,49 @@ def maximise(
         unscale: from scaled to given designs.
         names: of the fixed parameters.
         bounds: of the fixed parameters.
+        lapse: λ, held (probit only); ``None``: it is estimated, as the last of the fixed parameters.
+        prior: of the fixed parameters, for those that the data may not tell.
+        near: the same model of a part of the data, to start from.
     """
-    objective = _Objective(layout, predictor, len(start))
     theta, limits = _theta_start(layout)
     limits += list(bounds) if bounds is not None else [(None, None)] * len(start)
-    found = minimize(
-        objective, np.concatenate([theta, start]), jac=True, method="L-BFGS-B", bounds=limits,
-        options={"maxiter": 500, "ftol": 1e-14, "gtol": 1e-6, "maxcor": 30},
-    )  # fmt: skip
-    position, covariance, left = _polish(objective, found.x, limits)
-    sizes, mode = len(theta), objective.mode(position)
-    spreads = _spreads(layout, position[:sizes], mode, random, unscale)
+    sizes, units = len(theta), None
+    if near is not None:
+        theta, start, units = near.theta, near.coefficients, _units(near, len(layout.yes))
+    top = climb(Objective(layout, predictor, sizes, lapse, prior), np.concatenate([theta, start]), limits, units)
     return MixedFit(
         link=layout.link,
         names=tuple(names) or tuple(f"x{index}" for index in range(len(start))),
-        coefficients=position[sizes:],
-        covariance=covariance[sizes:, sizes:],
-        random=spreads,
-        log_likelihood=mode.value + _coefficients(layout),
-        converged=bool(mode.converged and left < GRADIENT_LIMIT),
-        singular=_singular(layout, position[:sizes]),
-        largest_gradient=left,
+        coefficients=top.position[sizes:],
+        covariance=top.covariance[sizes:, sizes:],
+        theta=top.position[:sizes],
+        joint_covariance=top.covariance,
+        random=_spreads(layout, top.position[:sizes], top.mode, random, unscale),
+        log_likelihood=top.mode.value + _coefficients(layout),
+        converged=bool(top.mode.converged and top.left < GRADIENT_LIMIT and not top.separated),
+        singular=_singular(layout, top.position[:sizes]),
+        separated=top.separated,
+        largest_gradient=top.left,
         rows=len(layout.yes),
-        mode=mode,
     )
 
 
-def make_layout(
-    link: Link, yes: Floats, trials: Floats, random: Sequence[Random], lapse: float = 0.0
-) -> tuple[Layout, list[Floats]]:
+def _units(near: MixedFit, rows: int) -> Floats:
+    """Standard errors that the whole data would give, judged by a part of them."""
+    errors = np.sqrt(np.diag(near.joint_covariance) * near.rows / rows)
+    units: Floats = np.where(errors > 0, errors, SINGULAR)
+    return units
+
+
+def make_layout(link: Link, yes: Floats, trials: Floats, random: Sequence[Random]) -> tuple[Layout, list[Floats]]:
     """Returns the data with scaled random designs, and for each term (kept ones first) how to scale effects back.
 
     Raises:
-        ValueError: more than one term is to be eliminated, or one that is not scalar.
+        ValueError: more than one term is to be eliminated.
     """
     kept, alone = [term for term in random if not term.eliminated], [term for term in random if term.eliminated]
-    if len(alone) > 1 or any(term.design is not None and term.design.shape[1] > 1 for term in alone):
-        raise ValueError("expected at most one eliminated term, with one effect a group; keep the others")
+    if len(alone) > 1:
+        raise ValueError("expected at most one eliminated term, the one with most effects; keep the others")
     blocks, unscale = [], []
     for term in (*kept, *alone):
         design = np.ones((len(yes), 1)) if term.design is None else np.asarray(term.design, dtype=float)
@@ -187,88 +215,26 @@ def make_layout(
         unscale.append(back)
     last = blocks.pop() if alone else None
     layout = Layout(link=link, yes=np.asarray(yes, dtype=float), trials=np.asarray(trials, dtype=float),
-                    blocks=tuple(blocks), eliminated=last, lapse=lapse)  # fmt: skip
+                    blocks=tuple(blocks), eliminated=last)  # fmt: skip
     return layout, unscale
-
-
-class _Objective:
-    """Minus the marginal log likelihood and its gradient; remembers û, from which the next search starts."""
-
-    def __init__(self, layout: Layout, predictor: Predictor, fixed: int) -> None:
-        self.layout, self.predictor, self.fixed = layout, predictor, fixed
-        self.start: tuple[Floats, Floats] | None = None
-
-    def mode(self, position: Floats) -> Mode:
-        eta, _ = self.predictor(position[len(position) - self.fixed :])
-        mode = find_mode(self.layout, eta, position[: len(position) - self.fixed], self.start)
-        self.start = mode.kept, mode.eliminated
-        return mode
-
-    def __call__(self, position: Floats) -> tuple[float, Floats]:
-        mode = self.mode(position)
-        jacobian = self.predictor(position[len(position) - self.fixed :])[1]
-        direct, of_theta = gradient(self.layout, mode)
-        return -mode.value, -np.concatenate([of_theta, jacobian.T @ direct])
 
 
 def _theta_start(layout: Layout) -> tuple[Floats, list[tuple[float | None, float | None]]]:
     values: list[float] = []
     limits: list[tuple[float | None, float | None]] = []
-    for block in (*layout.blocks, *([] if layout.eliminated is None else [layout.eliminated])):
+    for block in layout.all_blocks:
         for row, column in zip(*np.tril_indices(block.width), strict=True):
             values.append(START_SD if row == column else 0.0)
             limits.append((0.0, None) if row == column else (None, None))
     return np.array(values), limits
 
 
-def _polish(
-    objective: _Objective, position: Floats, limits: list[tuple[float | None, float | None]]
-) -> tuple[Floats, Floats, float]:
-    """Newton steps on the free parameters; returns where they end, the covariance and what is left of the gradient."""
-    for _ in range(4):
-        value, slope = objective(position)
-        free = np.array([not _at_bound(x, limit) for x, limit in zip(position, limits, strict=True)])
-        covariance = np.zeros((len(position), len(position)))
-        information = _information(objective, position, free)
-        covariance[np.ix_(free, free)] = np.linalg.pinv(information, hermitian=True)
-        errors = np.sqrt(np.maximum(np.diag(covariance), 0))
-        left = float(np.abs(slope * errors)[free].max(initial=0.0))
-        if left < GRADIENT_LIMIT / 100:
-            break
-        moved = position - covariance @ slope
-        low = np.array([-np.inf if a is None else a for a, _ in limits])
-        high = np.array([np.inf if b is None else b for _, b in limits])
-        moved = np.clip(moved, low, high)
-        if objective(moved)[0] > value:
-            break
-        position = moved
-    return position, covariance, left
-
-
-def _at_bound(value: float, limit: tuple[float | None, float | None]) -> bool:
-    low, high = limit
-    return (low is not None and value - low < SINGULAR) or (high is not None and high - value < SINGULAR)
-
-
-def _information(objective: _Objective, position: Floats, free: np.ndarray) -> Floats:
-    index = np.flatnonzero(free)
-    rows = []
-    for k in index:
-        step = np.zeros_like(position)
-        step[k] = HESSIAN_STEP
-        rows.append((objective(position + step)[1] - objective(position - step)[1])[index] / (2 * HESSIAN_STEP))
-    matrix = np.array(rows)
-    information: Floats = (matrix + matrix.T) / 2
-    return information
-
-
 def _spreads(
     layout: Layout, theta: Floats, mode: Mode, random: Sequence[Random], unscale: Sequence[Floats]
 ) -> tuple[Spread, ...]:
     names = [term.name for term in random if not term.eliminated] + [term.name for term in random if term.eliminated]
-    blocks = [*layout.blocks, *([] if layout.eliminated is None else [layout.eliminated])]
     found, offset = [], 0
-    for name, block, triangle, back in zip(names, blocks, triangles(layout, theta), unscale, strict=True):
+    for name, block, triangle, back in zip(names, layout.all_blocks, triangles(layout, theta), unscale, strict=True):
         size = block.groups * block.width
         own = block is layout.eliminated
         spherical = mode.eliminated if own else mode.kept[offset : offset + size]
@@ -277,7 +243,7 @@ def _spreads(
         covariance = root @ root.T
         found.append(
             Spread(name=name, groups=block.groups, sd=np.sqrt(np.diag(covariance)), covariance=covariance,
-                   modes=spherical.reshape(block.groups, block.width) @ root.T)
+                   modes=spherical.reshape(block.groups, block.width) @ root.T, scale=back)
         )  # fmt: skip
     return tuple(found)
 

@@ -25,6 +25,7 @@ class Terms(NamedTuple):
         observed: minus its second derivative.
         weight: expected value of ``observed`` (Fisher information).
         weight_slope: derivative of ``weight`` over η.
+        eta: where, η.
     """
 
     log_likelihood: Floats
@@ -32,6 +33,7 @@ class Terms(NamedTuple):
     observed: Floats
     weight: Floats
     weight_slope: Floats
+    eta: Floats
 
 
 def terms(link: Link, eta: Floats, yes: Floats, trials: Floats, lapse: float = 0.0) -> Terms:
@@ -50,7 +52,7 @@ def _logit(eta: Floats, yes: Floats, trials: Floats) -> Terms:
     p = expit(eta)
     weight = trials * p * expit(-eta)
     likelihood = yes * log_expit(eta) + (trials - yes) * log_expit(-eta)
-    return Terms(likelihood, yes - trials * p, weight, weight, weight * (1 - 2 * p))
+    return Terms(likelihood, yes - trials * p, weight, weight, weight * (1 - 2 * p), eta)
 
 
 def _probit(eta: Floats, yes: Floats, trials: Floats) -> Terms:
@@ -65,6 +67,28 @@ def _probit(eta: Floats, yes: Floats, trials: Floats) -> Terms:
         observed=yes * up * (up + eta) + no * down * (down - eta),
         weight=weight,
         weight_slope=weight * (down - up - 2 * eta),
+        eta=eta,
+    )
+
+
+class LapseSlopes(NamedTuple):
+    """Derivatives over λ of a row's log likelihood, score and weight, [N] each."""
+
+    log_likelihood: Floats
+    score: Floats
+    weight: Floats
+
+
+def lapse_slopes(row: Terms, yes: Floats, trials: Floats, lapse: float) -> LapseSlopes:
+    """Returns how each row's terms at their η change with λ, [N]; ``row`` are the probit's terms with that λ."""
+    inner = ndtr(row.eta)
+    p, q = lapse / 2 + (1 - lapse) * inner, lapse / 2 + (1 - lapse) * ndtr(-row.eta)
+    up, no = 0.5 - inner, trials - yes  # ∂p/∂λ
+    density = (1 - lapse) * np.exp(-(row.eta**2) / 2) / np.sqrt(2 * np.pi)
+    return LapseSlopes(
+        log_likelihood=up * (yes / p - no / q),
+        score=-row.score / (1 - lapse) - density * up * (yes / p**2 + no / q**2),
+        weight=row.weight * (up / q - up / p - 2 / (1 - lapse)),
     )
 
 
@@ -80,4 +104,5 @@ def _with_lapses(eta: Floats, yes: Floats, trials: Floats, lapse: float) -> Term
         observed=eta * score + density**2 * (yes / p**2 + no / q**2),
         weight=weight,
         weight_slope=weight * (density / q - density / p - 2 * eta),
+        eta=eta,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.polynomial.hermite_e import hermegauss
@@ -13,7 +15,7 @@ from analysis import mixed_models
 from analysis.mixed_models import DetectionModel, Random, Trials, conditional, fit, fit_detection, grouped, marginal
 from analysis.mixed_models.fitting import make_layout
 from analysis.mixed_models.laplace import find_mode, gradient
-from analysis.mixed_models.links import terms
+from analysis.mixed_models.links import lapse_slopes, terms
 from analysis.signal_detection import d_prime_at
 from core import rng
 
@@ -97,19 +99,39 @@ def test_brute_force_with_full_matrices_finds_the_same_maximum(link):
     assert value(at) - best.fun < 1e-6
 
 
+@pytest.mark.parametrize("wide", [False, True])
 @pytest.mark.parametrize(("link", "lapse"), [("probit", 0.0), ("logit", 0.0), ("probit", 0.04)])
-def test_the_gradient_is_that_of_differences(link, lapse):
+def test_the_gradient_is_that_of_differences(link, lapse, wide):
+    """``wide``: the participants' block, of two effects each, is the one that is eliminated."""
     design, yes, trials, random = crossed(2, link)
-    layout, _ = make_layout(link, yes, trials, random, lapse)
-    theta, fixed = np.array([0.5, 0.1, 0.3, 0.6]), design @ np.array([-0.9, 0.4])
-    of_eta, of_theta = gradient(layout, find_mode(layout, fixed, theta))
+    if wide:
+        random = [replace(random[1], eliminated=False), replace(random[0], eliminated=True)]
+    layout, _ = make_layout(link, yes, trials, random)
+    theta, fixed = np.array([0.6, 0.5, 0.1, 0.3] if wide else [0.5, 0.1, 0.3, 0.6]), design @ np.array([-0.9, 0.4])
+    found = gradient(layout, find_mode(layout, fixed, theta, lapse=lapse))
     step = 1e-5
     for index in range(4):
         move = step * np.eye(4)[index]
-        up, down = (find_mode(layout, fixed, theta + sign * move).value for sign in (1, -1))
-        assert of_theta[index] == pytest.approx((up - down) / (2 * step), abs=1e-4)
-    up, down = (find_mode(layout, fixed + sign * step * design[:, 1], theta).value for sign in (1, -1))
-    assert of_eta @ design[:, 1] == pytest.approx((up - down) / (2 * step), abs=1e-4)
+        up, down = (find_mode(layout, fixed, theta + sign * move, lapse=lapse).value for sign in (1, -1))
+        assert found.theta[index] == pytest.approx((up - down) / (2 * step), abs=1e-4)
+    moves = (fixed + sign * step * design[:, 1] for sign in (1, -1))
+    up, down = (find_mode(layout, moved, theta, lapse=lapse).value for moved in moves)
+    assert found.fixed @ design[:, 1] == pytest.approx((up - down) / (2 * step), abs=1e-4)
+    if lapse:
+        up, down = (find_mode(layout, fixed, theta, lapse=lapse + sign * step).value for sign in (1, -1))
+        assert found.lapse == pytest.approx((up - down) / (2 * step), abs=1e-3)
+
+
+def test_it_does_not_matter_which_block_is_eliminated():
+    design, yes, trials, random = crossed(9)
+    narrow = fit(design, yes, trials, random, link="probit")
+    other = [replace(random[1], eliminated=False), replace(random[0], eliminated=True)]
+    wide = fit(design, yes, trials, other, link="probit")
+    assert wide.log_likelihood == pytest.approx(narrow.log_likelihood, abs=1e-7)
+    np.testing.assert_allclose(wide.coefficients, narrow.coefficients, atol=1e-5)
+    np.testing.assert_allclose(wide.standard_errors, narrow.standard_errors, rtol=1e-3)
+    np.testing.assert_allclose(wide.random[1].covariance, narrow.random[0].covariance, atol=1e-4)
+    np.testing.assert_allclose(wide.random[1].modes, narrow.random[0].modes, atol=1e-4)
 
 
 def test_terms_are_the_derivatives_that_they_say():
@@ -120,6 +142,11 @@ def test_terms_are_the_derivatives_that_they_say():
         np.testing.assert_allclose(row.score, (up.log_likelihood - down.log_likelihood) / (2 * step), atol=1e-6)
         np.testing.assert_allclose(row.observed, (down.score - up.score) / (2 * step), atol=1e-6)
         np.testing.assert_allclose(row.weight_slope, (up.weight - down.weight) / (2 * step), atol=1e-6)
+    found = lapse_slopes(terms("probit", eta, yes, trials, 0.03), yes, trials, 0.03)
+    up, down = (terms("probit", eta, yes, trials, 0.03 + move) for move in (step, -step))
+    for name in found._fields:
+        difference = (getattr(up, name) - getattr(down, name)) / (2 * step)
+        np.testing.assert_allclose(getattr(found, name), difference, rtol=1e-4, atol=1e-4)
 
 
 def test_with_many_answers_a_group_laplace_is_as_good_as_quadrature():
@@ -189,8 +216,8 @@ def test_what_cannot_be_fitted_is_refused():
         fit(design, yes + 1, trials, random)
     with pytest.raises(ValueError, match="expected columns of X that do not follow from each other, got rank 1"):
         fit(np.ones_like(design), yes, trials, random)
-    with pytest.raises(ValueError, match="expected at most one eliminated term, with one effect a group"):
-        fit(design, yes, trials, [Random(name="person", group=random[0].group, design=design, eliminated=True)])
+    with pytest.raises(ValueError, match="expected at most one eliminated term, the one with most effects"):
+        fit(design, yes, trials, [replace(term, eliminated=True) for term in random])
 
 
 EPS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)

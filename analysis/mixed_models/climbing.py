@@ -1,0 +1,130 @@
+"""The search for the parameters of a mixed model: quasi-Newton first, then Newton steps with the whole information."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+
+from analysis.likelihood import Floats
+from analysis.mixed_models.elimination import Layout
+from analysis.mixed_models.laplace import Mode, find_mode, gradient
+
+SINGULAR = 1e-4  # a standard deviation below this share of the link's scale counts as zero
+GRADIENT_LIMIT = 1e-3  # what is left of the gradient, in units of standard errors
+HESSIAN_STEP = 1e-4
+NEAR = 0.05  # standard errors that the position may move before the information is computed again
+LEAST_INFORMATION = 1e-4  # a direction with less is not told by the data: complete separation
+MOST_ROUNDS, MOST_CHORDS = 5, 6
+Predictor = Callable[[Floats], tuple[Floats, Floats]]
+"""Fixed parameters [P] to the fixed part of η [N] and its derivatives [N, P]."""
+Prior = Callable[[Floats], tuple[float, Floats]]
+"""Fixed parameters, λ last where it is free, to their log prior density and its gradient."""
+Bounds = Sequence[tuple[float | None, float | None]]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Summit:
+    """Where the search ended.
+
+    Attributes:
+        position: θ, then the fixed parameters (and λ), [T + P], with their ``covariance``; 0 where at a bound.
+        left: the largest gradient left, in units of standard errors.
+        separated: some direction is not told by the data.
+    """
+
+    position: Floats
+    covariance: Floats
+    left: float
+    separated: bool
+    mode: Mode
+
+
+class Objective:
+    """Minus the marginal log likelihood and its gradient; remembers û, from which the next search starts."""
+
+    def __init__(
+        self, layout: Layout, predictor: Predictor, sizes: int, lapse: float | None, prior: Prior | None
+    ) -> None:
+        self.layout, self.predictor, self.sizes, self.lapse, self.prior = layout, predictor, sizes, lapse, prior
+        self.start: tuple[Floats, Floats] | None = None
+
+    def mode(self, position: Floats) -> tuple[Mode, Floats]:
+        """Returns the mode and the derivatives of the fixed part."""
+        fixed = position[self.sizes :]
+        free = self.lapse is None
+        eta, jacobian = self.predictor(fixed[:-1] if free else fixed)
+        lapse = float(fixed[-1]) if self.lapse is None else self.lapse
+        mode = find_mode(self.layout, eta, position[: self.sizes], self.start, lapse)
+        self.start = mode.kept, mode.eliminated
+        return mode, jacobian
+
+    def __call__(self, position: Floats) -> tuple[float, Floats]:
+        """Returns minus the log likelihood (and prior) and its gradient."""
+        mode, jacobian = self.mode(position)
+        found = gradient(self.layout, mode)
+        last = [found.lapse] if self.lapse is None else []
+        slope = np.concatenate([found.theta, jacobian.T @ found.fixed, last])
+        value = mode.value
+        if self.prior is not None:
+            density, pull = self.prior(position[self.sizes :])
+            value, slope[self.sizes :] = value + density, slope[self.sizes :] + pull
+        return -value, -slope
+
+
+def climb(objective: Objective, start: Floats, limits: Bounds, units: Floats | None) -> Summit:
+    """Returns the maximum nearest to a start; ``units`` (standard errors, say) make the parameters alike."""
+    unit = np.ones(len(start)) if units is None else units
+    scaled = [tuple(None if end is None else end / u for end in limit) for limit, u in zip(limits, unit, strict=True)]
+
+    def value(z: Floats) -> tuple[float, Floats]:
+        found, slope = objective(z * unit)
+        return found, slope * unit
+
+    close = {"ftol": 1e-10, "gtol": 1e-4} if units is None else {"ftol": 1e-12, "gtol": NEAR}
+    found = minimize(value, start / unit, jac=True, method="L-BFGS-B", bounds=scaled,
+                     options={"maxiter": 500, "maxcor": 30, **close})  # fmt: skip
+    return _polish(objective, found.x * unit, limits)
+
+
+def _polish(objective: Objective, position: Floats, limits: Bounds) -> Summit:
+    """Newton steps on the free parameters, the information computed again until the last moves were short."""
+    low, high = (np.array([pair[side] for pair in limits], dtype=float) for side in (0, 1))
+    low, high = np.where(np.isnan(low), -np.inf, low), np.where(np.isnan(high), np.inf, high)
+    for _ in range(MOST_ROUNDS):
+        value, slope = objective(position)
+        free = (position - low >= SINGULAR) & (high - position >= SINGULAR)
+        information = _information(objective, position, low, high)[np.ix_(free, free)]
+        covariance = np.zeros((len(position), len(position)))
+        covariance[np.ix_(free, free)] = np.linalg.pinv(information, hermitian=True)
+        errors = np.sqrt(np.maximum(np.diag(covariance), 0))
+        began = position
+        for _ in range(MOST_CHORDS):
+            left = float(np.abs(slope * errors)[free].max(initial=0.0))
+            if left < GRADIENT_LIMIT / 100:
+                break
+            moved = np.clip(position - covariance @ slope, low, high)
+            there, turned = objective(moved)
+            if there > value:
+                break
+            position, value, slope = moved, there, turned
+        far = np.abs(position - began)[free] / np.maximum(errors[free], 1e-300)
+        if far.max(initial=0.0) < NEAR:
+            break
+    least = float(np.linalg.eigvalsh(information).min(initial=np.inf))
+    return Summit(position=position, covariance=covariance, left=left, separated=least < LEAST_INFORMATION,
+                  mode=objective.mode(position)[0])  # fmt: skip
+
+
+def _information(objective: Objective, position: Floats, low: Floats, high: Floats) -> Floats:
+    """Minus the second derivatives, by central differences of the gradient; 0 for parameters at a bound."""
+    room = np.minimum(position - low, high - position)
+    matrix = np.zeros((len(position), len(position)))
+    for k in np.flatnonzero(room >= SINGULAR):
+        step = np.zeros_like(position)
+        step[k] = min(HESSIAN_STEP, room[k] / 2)
+        matrix[k] = (objective(position + step)[1] - objective(position - step)[1]) / (2 * step[k])
+    information: Floats = (matrix + matrix.T) / 2
+    return information
