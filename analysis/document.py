@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 from analysis.blocks import Block, Figure, Paragraph, Section, Table
 
 LONG = 14  # rows from which on a table is folded
+UNMARKED = "method"  # a column whose words may equal the name of a source model and do not mean it
+NUMBER = re.compile(r"[<>≥≤~]?\s?[−+-]?\d|–$|$")
 Row = dict[str, Any]
 
 
@@ -118,6 +120,7 @@ def _table(table: Table, numbers: Numbers) -> Row:
         "head": [column.head for column in table.columns],
         "rows": cells,
         "row_heads": [column.row_head for column in table.columns],
+        "marked": [column.head != UNMARKED for column in table.columns],
         "words": [column.row_head or _is_words(cells, index) for index, column in enumerate(table.columns)],
         "first": _group_starts([row[0] for row in cells]),
         "long": len(cells) > LONG,
@@ -133,5 +136,6 @@ def _group_starts(heads: list[str]) -> list[bool]:
 
 def _is_words(cells: list[list[str]], column: int) -> bool:
     """Whether a column reads better from the left: most of its cells hold words rather than numbers."""
-    written = [bool(re.search(r"[^\W\d_]{3,}", row[column])) for row in cells]
+    texts = [row[column] for row in cells]
+    written = [bool(re.search(r"[^\W\d_]{3,}", text)) or not NUMBER.match(text) for text in texts]
     return 2 * sum(written) > len(written)

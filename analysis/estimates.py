@@ -8,7 +8,9 @@ measured: benchmarks/results/coverage.json.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,7 @@ from analysis.intervals import Interval
 from analysis.likelihood import Floats, deviance
 from analysis.psychometric import PsychometricFit, PsychometricModel
 from analysis.signal_detection import PowerLawFit
+from analysis.study import Study
 from analysis.trials import Cells, Task
 
 PSYCHOMETRIC = PsychometricModel(family="gumbel", width_prior=(3.0, 1.0))
@@ -72,10 +75,12 @@ class StudyEstimates:
     """The estimates of a study and their intervals.
 
     ``d_prime`` and ``criterion`` are triples (estimate, low, high) of arrays [L − 1]; ``rate`` one of arrays [L];
-    ``shared`` holds the quantities that belong to the observers.
+    ``shared`` holds the quantities that belong to the observers. ``draws`` are the estimates from the draws of
+    participants that all intervals rest on, in parts of some hundred draws each.
     """
 
     point: PointEstimates
+    draws: tuple[PointEstimates, ...]
     rate: tuple[Floats, Floats, Floats]
     d_prime: tuple[Floats, Floats, Floats]
     criterion: tuple[Floats, Floats, Floats]
@@ -133,6 +138,15 @@ def counted(cells: Cells, task: Task) -> Cells:
     return replace(cells, yes=cells.yes * signal, trials=cells.trials * signal)
 
 
+@lru_cache(maxsize=1)
+def estimates_of(study: Study) -> StudyEstimates:
+    """Returns the estimates of a study, those of the last study kept: all sections look at the same draws."""
+    return estimate(
+        study.export.cells, replicates=study.replicates, seed=study.seed, progress=study.progress,
+        task=study.export.task,
+    )  # fmt: skip
+
+
 def estimate(
     cells: Cells, *, replicates: int, seed: int, progress: bool = True, task: Task = "yes-no"
 ) -> StudyEstimates:
@@ -148,15 +162,16 @@ def estimate(
     cells = counted(cells, task)
     people = len(cells.participants)
     point = point_estimates(cells, cells.yes.sum(axis=0)[None], cells.trials.sum(axis=0)[None], task)
-    draws = [
+    draws = tuple(
         point_estimates(cells, weights @ cells.yes, weights @ cells.trials, task)
         for weights in intervals.participant_weights(people, replicates, seed, progress=progress)
-    ]
+    )
     d_prime, criterion = _sensitivity_intervals(cells, point, draws)
     law = np.concatenate([draw.power_law.log2_eps_dprime1 for draw in draws])
     models = range(len(cells.models))
     return StudyEstimates(
         point=point,
+        draws=draws,
         rate=_rates(cells),
         d_prime=d_prime,
         criterion=criterion,
@@ -180,7 +195,7 @@ def _rates(cells: Cells) -> tuple[Floats, Floats, Floats]:
 
 
 def _sensitivity_intervals(
-    cells: Cells, point: PointEstimates, draws: list[PointEstimates]
+    cells: Cells, point: PointEstimates, draws: Sequence[PointEstimates]
 ) -> tuple[tuple[Floats, Floats, Floats], tuple[Floats, Floats, Floats]]:
     yes, trials = cells.yes.sum(axis=0), cells.trials.sum(axis=0)
     sdt = signal_detection.sensitivity(yes[1:], trials[1:], yes[:1], trials[:1])
@@ -193,7 +208,7 @@ def _clustered(cells: Cells, value: Floats, draws: list[Floats], variance: Float
     return found.estimate, found.low, found.high
 
 
-def _eps50(cells: Cells, index: int, point: PointEstimates, draws: list[PointEstimates], task: Task) -> Threshold:
+def _eps50(cells: Cells, index: int, point: PointEstimates, draws: Sequence[PointEstimates], task: Task) -> Threshold:
     fit = point.psychometric[index]
     replicates = [curve.threshold for draw in draws if (curve := draw.psychometric[index]) is not None]
     if fit is None:
@@ -250,7 +265,7 @@ def _monotone(yes: Floats, trials: Floats) -> bool:
     return bool(lost <= chi2.ppf(1 - MONOTONE_ALPHA, len(yes) - 1))
 
 
-def _shared(cells: Cells, point: PointEstimates, draws: list[PointEstimates]) -> dict[str, Interval]:
+def _shared(cells: Cells, point: PointEstimates, draws: Sequence[PointEstimates]) -> dict[str, Interval]:
     people = len(cells.participants)
     if people < MIN_PARTICIPANTS or cells.trials[:, 0].sum() == 0:
         return {}
@@ -260,7 +275,7 @@ def _shared(cells: Cells, point: PointEstimates, draws: list[PointEstimates]) ->
     return {"criterion": Interval(estimate=float(k), low=float(low), high=float(high))}
 
 
-def _bands(cells: Cells, index: int, point: PointEstimates, draws: list[PointEstimates]) -> Bands:
+def _bands(cells: Cells, index: int, point: PointEstimates, draws: Sequence[PointEstimates]) -> Bands:
     levels = levels_of(cells, cells.columns(index))[1:]
     grid = np.linspace(levels.min(), levels.max(), CURVE_POINTS)
     fit = point.psychometric[index]

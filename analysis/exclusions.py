@@ -38,10 +38,10 @@ def with_and_without(study: Study) -> Rows:
     export = study.export
     if export.without_optional is None:
         return []
-    found = {
-        name: estimates.estimate(cells, replicates=study.replicates, seed=study.seed, progress=False, task=export.task)
-        for name, cells in (("with", export.cells), ("without", export.without_optional))
-    }
+    without = estimates.estimate(
+        export.without_optional, replicates=study.replicates, seed=study.seed, progress=False, task=export.task
+    )
+    found = {"with": estimates.estimates_of(study), "without": without}
     pairs = {"with": export.cells, "without": export.without_optional}
     rows = [row for model in export.cells.models for row in _model_rows(model, pairs, found)]
     return rows if export.task == "yes-no" else [row for row in rows if row["quantity"] == "eps50"]

@@ -20,7 +20,7 @@ if __name__ == "__main__":
 
 from analysis import methods, pdf
 from analysis.document import Document, figures, outline, tables, tables_of
-from analysis.estimates import estimate
+from analysis.estimates import estimates_of
 from analysis.page import render
 from analysis.results import build_results
 from analysis.sections import collect, compose, results_of
@@ -121,13 +121,9 @@ def check_replaceable(out: Path) -> None:
 
 def write_report(out: Path, study: Study, inputs: dict[str, str]) -> None:
     """Writes all files of a report into ``out``, replacing an earlier report as a whole."""
-    estimates = estimate(
-        study.export.cells, replicates=study.replicates, seed=study.seed, progress=study.progress,
-        task=study.export.task,
-    )  # fmt: skip
     results = build_results(
-        study.export, estimates, study.evaluations, study.observers, replicates=study.replicates, seed=study.seed,
-        training=study.training,
+        study.export, estimates_of(study), study.evaluations, study.observers, replicates=study.replicates,
+        seed=study.seed, training=study.training,
     )  # fmt: skip
     sections = collect(study)
     results |= results_of(sections)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis import estimates, intervals, psychometric, signal_detection
+from analysis.estimates import PointEstimates
 from analysis.likelihood import Floats
 from analysis.study import Study
 from analysis.trials import Cells, Task
@@ -47,9 +48,11 @@ class ThresholdDraws:
 @lru_cache(maxsize=1)
 def thresholds_of(study: Study) -> tuple[ThresholdDraws, ...]:
     """Returns the draws of a study; several sections ask for the same ones, so those of the last study are kept."""
-    return threshold_draws(
-        study.export.cells, study.export.task, replicates=study.replicates, seed=study.seed, progress=study.progress
-    )
+    cells, task = study.export.cells, study.export.task
+    if not cells.models:
+        return ()
+    found = estimates.estimates_of(study)
+    return _told(estimates.counted(cells, task), task, _log2(found.point, task), [_log2(d, task) for d in found.draws])
 
 
 def threshold_draws(
@@ -71,6 +74,12 @@ def threshold_draws(
     chunks = intervals.participant_weights(people, replicates, seed, progress=progress)
     drawn = [_thresholds(cells, task, weights @ cells.yes, weights @ cells.trials) for weights in chunks]
     point = _thresholds(cells, task, cells.yes.sum(axis=0)[None], cells.trials.sum(axis=0)[None])
+    return _told(cells, task, point, drawn)
+
+
+def _told(
+    cells: Cells, task: Task, point: dict[Quantity, Floats], drawn: list[dict[Quantity, Floats]]
+) -> tuple[ThresholdDraws, ...]:
     return tuple(
         ThresholdDraws(
             quantity=quantity,
@@ -108,6 +117,14 @@ def reason(cells: Cells, index: int, task: Task, log2_eps: float) -> str | None:
     if log2_eps > levels.max():
         return "above_range"
     return "below_range" if log2_eps < levels.min() else None
+
+
+def _log2(found: PointEstimates, task: Task) -> dict[Quantity, Floats]:
+    law = found.power_law.log2_eps_dprime1
+    missing = np.full(len(law), np.nan)
+    middles = [missing if fit is None else fit.threshold for fit in found.psychometric]
+    values: dict[Quantity, Floats] = {"eps_dprime1": law, "eps50": np.stack(middles, axis=1)}
+    return {quantity: values[quantity] for quantity in QUANTITIES[task]}
 
 
 def _thresholds(cells: Cells, task: Task, yes: Floats, trials: Floats) -> dict[Quantity, Floats]:

@@ -7,6 +7,7 @@ for the interval that speaks of people, participants are drawn again (the one in
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ def curve_of(study: Study, cells: Cells, index: int) -> Row:
     row |= _outcome_words(found, separation(levels, *pooled))
     if FATAL & set(found):
         return row
-    draws = _draws(study, fit, yes, trials)
+    draws = _draws(study, index)
     samples = min(LARGEST_SAMPLE, study.replicates)
     return row | {
         "participants": estimates.participants_of(cells, index),
@@ -116,19 +117,18 @@ def _outcome_words(found: list[Outcome], between: tuple[float, float] | None = N
     return row
 
 
-def _draws(study: Study, fit: PsychometricFit, yes: Floats, trials: Floats) -> PsychometricFit:
-    """The curve fitted to draws of participants: the same draws as everywhere in the report."""
-    chunks = intervals.participant_weights(len(yes), study.replicates, study.seed, progress=False)
-    weights = np.concatenate(list(chunks))
-    return fit_psychometric(fit.model, fit.levels, weights @ yes, weights @ trials)
+def _draws(study: Study, index: int) -> list[PsychometricFit]:
+    """The curve fitted to draws of participants, in parts: those of the whole report."""
+    return [fit for draw in estimates.estimates_of(study).draws if (fit := draw.psychometric[index]) is not None]
 
 
-def _parameters(fit: PsychometricFit, draws: PsychometricFit, people: int) -> Row:
+def _parameters(fit: PsychometricFit, draws: Sequence[PsychometricFit], people: int) -> Row:
     by_profile = {
         "threshold": profile_interval(fit), "width": profile_interval(fit, Quantity(name="width")),
         "slope": profile_interval(fit, Quantity(name="slope")),
     }  # fmt: skip
-    low, high = intervals.t_interval(fit.threshold[0], draws.threshold, people)
+    replicates = np.concatenate([draw.threshold for draw in draws])
+    low, high = intervals.t_interval(fit.threshold[0], replicates, people)
     profile = [float(2 ** bound[0]) for bound in by_profile["threshold"]]
     estimate = float(2 ** fit.threshold[0])
     return {
@@ -219,10 +219,10 @@ def _model_free(fit: PsychometricFit, samples: int, seed: int) -> Row:
     }  # fmt: skip
 
 
-def _band(fit: PsychometricFit, draws: PsychometricFit) -> Row:
+def _band(fit: PsychometricFit, draws: Sequence[PsychometricFit]) -> Row:
     finite = fit.levels[np.isfinite(fit.levels)]
     grid = np.linspace(finite.min(), finite.max(), GRID)
     curve = probability(fit, grid)[0]
-    low, high = intervals.percentile_interval(probability(draws, grid))
+    low, high = intervals.percentile_interval(np.concatenate([probability(draw, grid) for draw in draws]))
     values = {"eps": 2**grid, "estimate": curve, "low": np.minimum(low, curve), "high": np.maximum(high, curve)}
     return {name: [float(x) for x in value] for name, value in values.items()}
