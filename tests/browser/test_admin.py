@@ -118,6 +118,7 @@ def test_the_numbers_move_without_a_reload_and_stop_when_told(chromium, lab):
         page.evaluate("document.querySelector('h1').dataset.same = 'page'")
         with app_of(lab) as app:
             answer(app, 2, 2)
+        let_pass(page, 4)
         page.wait_for_function(
             "(wanted) => [...document.querySelectorAll('dl.figures div')].some((each) => "
             "each.innerText.startsWith('started') && Number(each.querySelector('dd').innerText) === wanted)",
@@ -139,9 +140,11 @@ def test_a_page_whose_session_ended_says_so(chromium, lab):
     from tests.staff_site import database_of
 
     with visit(chromium, lab, **DESKTOP) as page:
+        page.clock.install()
         sign_in(page, lab)
         with app_of(lab) as app, database_of(app).writing() as writer:
             writer.execute(delete(StaffSession))
+        let_pass(page, 4)
         page.wait_for_selector("#trouble:has-text('You are signed out')")
         page.complaints[:] = [line for line in page.complaints if "401" not in line]  # the browser's own word for it
 

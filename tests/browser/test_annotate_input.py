@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
@@ -25,10 +27,12 @@ class Fingers:
     def __init__(self, page, site, ratio: float) -> None:
         self.session, self.corner = page.context.new_cdp_session(page), place(page, site, ratio)
 
-    def send(self, kind: str, *points: tuple[float, float]) -> None:
+    def send(self, kind: str, *points: tuple[float, float], at: float | None = None) -> None:
+        """Sends one event; ``at`` is its time in seconds since 1970, else now."""
         left, top, scale = self.corner
         places = [{"x": left + x * scale, "y": top + y * scale, "id": number} for number, (x, y) in enumerate(points)]
-        self.session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": places})
+        time_stamp = {} if at is None else {"timestamp": at}
+        self.session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": places, **time_stamp})
 
     def stroke(self, *points: tuple[float, float]) -> None:
         self.send("touchStart", points[0])
@@ -58,8 +62,9 @@ def test_one_finger_paints_and_two_move_and_zoom(chromium, small_site):
         (stroke,) = wait_until_kept(small_site, state["assignment"]["id"], 1)
         np.testing.assert_array_equal(seen(page, small_site), mask_of(small_site, [stroke]))
         before = page.inner_text("#zoom")
-        fingers.send("touchStart", (15, 15))
-        fingers.send("touchStart", (15, 15), (20, 15))  # so soon after the first one: no stroke
+        touched = time.time()
+        fingers.send("touchStart", (15, 15), at=touched)
+        fingers.send("touchStart", (15, 15), (20, 15), at=touched + 0.1)  # so soon after the first one: no stroke
         for spread in (2, 4, 6):
             fingers.send("touchMove", (15 - spread, 15), (20 + spread, 15))
         fingers.send("touchEnd")
