@@ -16,6 +16,7 @@ from core import rng
 LEVEL = 0.95
 TAIL = (1 - LEVEL) / 2
 CHUNK = 250
+LEAST_EFFECT = 1e-3  # of clustering: participants who agree to the answer
 NORMAL = float(norm.ppf(1 - TAIL))
 
 
@@ -46,12 +47,18 @@ def wilson(successes: Floats, trials: Floats, quantile: float = NORMAL) -> tuple
 def clustered_wilson(yes: Floats, trials: Floats) -> tuple[Floats, Floats]:
     """Returns Wilson bounds [L] of pooled proportions of participants' answers, counts [P, L].
 
-    The number of trials is divided by the design effect, the variance between participants' contributions over the
-    binomial variance, where that is above 1, and the quantile is that of t with P − 1 degrees of freedom.
+    The wider of two intervals: with the trials divided by the design effect (the variance between participants'
+    contributions over the binomial variance) and the quantile of t(P − 1), and that of independent answers. The second
+    keeps rates near 0 and 1 from looking certain; where people are alike the wider of the two is conservative.
     """
     k, n = yes.sum(axis=0), trials.sum(axis=0)
-    effective = n / design_effect(yes, trials)
-    return wilson(k / np.maximum(n, 1) * effective, effective, t_quantile(len(yes)))
+    return _wider_wilson(k / np.maximum(n, 1), n, n / design_effect(yes, trials), len(yes))
+
+
+def _wider_wilson(share: Floats, trials: Floats, effective: Floats, people: int) -> tuple[Floats, Floats]:
+    clustered = wilson(share * effective, effective, t_quantile(people))
+    independent = wilson(share * trials, trials)
+    return np.minimum(clustered[0], independent[0]), np.maximum(clustered[1], independent[1])
 
 
 def t_quantile(participants: int) -> float:
@@ -60,13 +67,13 @@ def t_quantile(participants: int) -> float:
 
 
 def design_effect(yes: Floats, trials: Floats) -> Floats:
-    """Returns by how much clustering in participants widens the variance of pooled proportions, [L], at least 1."""
+    """Returns by how much clustering in participants widens the variance of pooled proportions, [L]; 1 if unknown."""
     people, n = len(yes), trials.sum(axis=0)
     p = yes.sum(axis=0) / np.maximum(n, 1)
     residual = ((yes - trials * p) ** 2).sum(axis=0) * people / max(people - 1, 1)
     binomial = n * p * (1 - p)
-    effect: Floats = np.maximum(np.divide(residual, binomial, out=np.ones_like(n), where=binomial > 0), 1.0)
-    return effect
+    effect: Floats = np.divide(residual, binomial, out=np.ones_like(n), where=binomial > 0)
+    return np.maximum(effect, LEAST_EFFECT)
 
 
 def participant_weights(participants: int, replicates: int, seed: int, *, progress: bool = True) -> Iterator[Floats]:
@@ -121,6 +128,19 @@ def mean_interval(values: Floats) -> tuple[Floats, Floats, Floats]:
     mean = values.mean(axis=0, dtype=float)
     half = t_quantile(len(values)) * values.std(axis=0, ddof=1, dtype=float) / np.sqrt(len(values))
     return mean, mean - half, mean + half
+
+
+def mean_share_interval(shares: Floats, trials: Floats) -> tuple[float, float, float]:
+    """Returns the mean of participants' shares [P ≥ 2] of their ``trials`` [P] with Wilson's interval.
+
+    As in ``clustered_wilson``, with the number of trials whose binomial variance is the variance of the mean over
+    participants. Near 0 and 1 shares are skewed, and the t interval of their mean is too sure.
+    """
+    mean, total = float(shares.mean()), float(trials.sum())
+    variance = float(shares.var(ddof=1)) / len(shares)
+    effective = min(mean * (1 - mean) / variance, total / LEAST_EFFECT) if variance > 0 else total
+    low, high = _wider_wilson(np.array(mean), np.array(total), np.array(effective), len(shares))
+    return mean, float(low), float(high)
 
 
 def percentile_interval(replicates: Floats) -> tuple[Floats, Floats]:

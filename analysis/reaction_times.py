@@ -1,7 +1,8 @@
 """How long people took: by ε and answer, their distribution, and whether those who took longer were right more often.
 
-Every number is a mean over participants of what each did, with the t interval of that mean: times within a participant
-are alike, and a participant with many answers must not count for more. Times outside the plan's limits are trimmed.
+Every number is a mean over participants of what each did, with the t interval of that mean (Wilson's for shares): times
+within a participant are alike, and a participant with many answers must not count for more. Times outside the plan's
+limits are trimmed.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from matplotlib.figure import Figure as Drawing
 
 from analysis import drawing, ex_gaussian, wording
 from analysis.blocks import Block, Column, Figure, Paragraph, Row, Section, Table
-from analysis.intervals import mean_interval
+from analysis.intervals import mean_interval, mean_share_interval
 from analysis.likelihood import Floats
 from analysis.plan import Plan
 from analysis.study import Study
@@ -125,14 +126,15 @@ def _fifths(kind: str, times: pd.DataFrame) -> list[dict[str, Any]]:
     rank = times.groupby("participant", observed=True)["rt"].rank(method="first") - 1
     size = times.groupby("participant", observed=True)["rt"].transform("size")
     own = times.assign(fifth=(rank * BINS // size).astype(int)).groupby(["fifth", "participant"], observed=True)
-    means = own[["rt", "right"]].mean()
+    means = own[["rt", "right"]].mean().assign(answers=own.size())
     rows = []
     for fifth in range(BINS):
-        rt, right = means.xs(fifth).to_numpy(dtype=float).T
+        rt, right, answers = means.xs(fifth).to_numpy(dtype=float).T
+        bounds = mean_share_interval(right, answers)
         rows.append(
             {
                 "pictures": kind, "fifth": fifth + 1, "participants": len(rt), "rt_ms": float(rt.mean()),
-                "right": mean_over(right),
+                "right": dict(zip(("estimate", "low", "high"), bounds, strict=True)),
             }
         )  # fmt: skip
     return rows
@@ -272,8 +274,10 @@ def _accuracy(rows: list[dict[str, Any]]) -> Figure:
         description = "; ".join(_fastest_slowest(kind, rows) for kind in kinds)
         svg = drawing.svg(figure, "speed-accuracy", title, description)
     caption = "Answers of each participant in fifths from fastest to slowest: share right, mean over participants with "
-    return Figure(name="speed-accuracy", title=title, description=description, caption=f"{caption}95 % t intervals.",
-                  svg=svg, table=_accuracy_table(rows))  # fmt: skip
+    return Figure(
+        name="speed-accuracy", title=title, description=description, caption=f"{caption}95 % Wilson intervals.",
+        svg=svg, table=_accuracy_table(rows),
+    )  # fmt: skip
 
 
 def _fastest_slowest(kind: str, rows: Sequence[Row]) -> str:
@@ -320,7 +324,7 @@ def _methods(plan: Plan, trimmed: dict[str, Any]) -> str:
     return (
         f"Reaction times below {plan.rt_min_ms:g} or above {plan.rt_max_ms:g} ms were trimmed ({100 * share:.1f} % of "
         "the answers); medians, quantiles and ex-Gaussian parameters (maximum likelihood) were computed for each "
-        "participant and averaged, with t intervals over participants."
+        "participant and averaged, with t intervals over participants (of shares right, Wilson’s)."
     )
 
 

@@ -1,7 +1,8 @@
 """d′, criterion, side bias and ROC of every source model × ε, with intervals of people.
 
 Pooled counts; intervals from resampling participants, with t(P − 1), never narrower than the binomial ones (few answers
-make the bootstrap too sure; where people are alike the wider of two intervals is conservative). An interval is found on a scale where the estimate is close to normal, then put into the units that are shown.
+make the bootstrap too sure; where people are alike the wider of two intervals is conservative). An interval is found on
+a scale where the estimate is close to normal, then put into the units that are shown.
 """
 
 from __future__ import annotations

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
-from benchmarks.coverage import crossed_studies, demo_design, mixed_model_studies, people, single_curves
-from benchmarks.coverage.acceptance import Share
+from benchmarks.coverage import (
+    crossed_studies,
+    demo_design,
+    mixed_model_studies,
+    people,
+    ratings_and_times,
+    sensitivities,
+    single_curves,
+)
+from benchmarks.coverage.cell import Cell
 from benchmarks.coverage.people import People
 from benchmarks.coverage.single_curves import Curve
 
@@ -36,15 +42,7 @@ CURVES = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """``one(seed, number)`` simulates a study (or a batch of them), ``shares`` puts all of them together."""
-
-    name: str
-    words: str
-    times: int
-    one: Callable[[int, int], Any]
-    shares: Callable[[Sequence[Any]], list[Share]]
+PRINTED = (*sensitivities.CELLS, *ratings_and_times.CELLS)
 
 
 def cells(scale: float = 1.0) -> list[Cell]:
@@ -53,6 +51,7 @@ def cells(scale: float = 1.0) -> list[Cell]:
         *(_curve(curve, scale) for curve in CURVES),
         *(_people(design, scale) for design in PEOPLE),
         *(_demo(scenario, scale) for scenario in demo_design.SCENARIOS),
+        *(replace(cell, times=_times(cell.times, scale)) for cell in PRINTED),
         Cell(
             name="mixed-model", words="mixed model: 20 participants × 40 pictures, 2 source models × 6 ε × 10 trials",
             times=_times(400, scale), one=mixed_model_studies.mixed, shares=mixed_model_studies.mixed_shares,

@@ -6,8 +6,9 @@ is in closed form, since participants differ in the places of their criteria and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,14 +21,16 @@ from analysis.likelihood import Floats
 from analysis.sensitivity.cells import by_cell, by_rating
 from analysis.signal_detection import different_rate
 from analysis.trials import Task
-from benchmarks.coverage.acceptance import Gate, Share, covered
+from benchmarks.coverage.acceptance import Share, covered
 from benchmarks.coverage.answered import export_of, shown
+from benchmarks.coverage.cell import Cell
 from core import rng
 
 EPS = (0.0, 2.0, 4.0, 8.0)
 JUDGED = (1, 3)  # cells: hardly seen, and mostly
 EPS_DPRIME1, EXPONENT, LAPSE = 5.0, 1.3, 0.02
-SHIFT = {"yes-no": 0.7, "2afc": 0.2, "same-different": 2.0}  # criterion, side bias, criterion of differences
+# criterion, side bias, criterion of differences
+SHIFT: dict[Task, float] = {"yes-no": 0.7, "2afc": 0.2, "same-different": 2.0}
 NOISE = 3  # times as many trials without signal as of each ε
 REPLICATES = 200
 NODES = 41
@@ -35,7 +38,6 @@ WORDS = {
     "d_prime": "d′", "criterion": "criterion c", "log_beta": "ln β", "bias": "side bias",
     "d_prime_independent": "d′, independent observations", "rate": "detection rate",
 }  # fmt: skip
-CONSERVATIVE: dict[str, Gate] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +124,7 @@ def shares(design: Sensing, rows: Sequence[dict[str, Any]]) -> list[Share]:
     true = truth(design)
     return [
         covered(f"{WORDS[name]} at ε = {EPS[index]:g}", [row[name][place] for row in rows], float(true[name][index]),
-                CONSERVATIVE.get(name, "inside"))
+                "inside")
         for name in rows[0]
         for place, index in enumerate(JUDGED)
     ]  # fmt: skip
@@ -172,3 +174,17 @@ def rated_shares(rows: Sequence[dict[str, Any]]) -> list[Share]:
         covered(words[name], [row[name] for row in rows if row[name] is not None], value, "inside")
         for name, value in true.items()
     ]
+
+
+CELLS = (
+    *(
+        Cell(name=f"sensitivity-{design.task}-p{design.participants}", words=design.words, times=400,
+             one=partial(one, design), shares=partial(shares, design))
+        for design in (Sensing(task=task, participants=people) for task in SHIFT for people in (8, 20))
+    ),
+    *(
+        Cell(name=f"confidence-p{people}", times=400, one=partial(rated, people), shares=rated_shares,
+             words=f"confidence ratings, {people} participants × {RATED.sum()} trials who differ in criterion and d′")
+        for people in (8, 20)
+    ),
+)  # fmt: skip

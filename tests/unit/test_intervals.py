@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 
 from analysis.intervals import (
+    LEAST_EFFECT,
     Interval,
     bootstrap_error,
     clustered_wilson,
     design_effect,
+    mean_share_interval,
     participant_weights,
     t_interval,
+    t_quantile,
     wilson,
 )
 
@@ -29,11 +32,20 @@ def test_participants_that_agree_with_themselves_widen_the_interval():
     clustered, mixed = np.repeat([0.0, 10.0], 10)[:, None], np.full((20, 1), 5.0)
     trials = np.full((20, 1), 10.0)
     assert design_effect(clustered, trials)[0] == pytest.approx(10 * 20 / 19)
-    assert design_effect(mixed, trials)[0] == 1.0
+    assert design_effect(mixed, trials)[0] == pytest.approx(LEAST_EFFECT)
+    np.testing.assert_allclose(clustered_wilson(mixed, trials), wilson(np.array([100.0]), np.array([200.0])))
     low, high = clustered_wilson(clustered, trials)
     narrow_low, narrow_high = wilson(np.array([100.0]), np.array([200.0]))
     assert low[0] < narrow_low[0]
     assert narrow_high[0] < high[0]
+
+
+def test_a_mean_of_shares_has_the_interval_of_pooled_answers_where_all_gave_as_many():
+    yes, trials = np.array([20.0, 14.0, 19.0, 17.0]), np.full(4, 20.0)
+    pooled = clustered_wilson(yes[:, None], trials[:, None])
+    assert mean_share_interval(yes / trials, trials) == pytest.approx((0.875, pooled[0][0], pooled[1][0]))
+    alike = wilson(np.array([80.0]), np.array([80.0]), t_quantile(4))[0][0]
+    assert mean_share_interval(np.ones(4), trials) == pytest.approx((1.0, alike, 1.0))
 
 
 def test_clustered_wilson_covers_when_participants_differ():
