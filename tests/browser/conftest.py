@@ -18,9 +18,17 @@ from tests import annotation_browser, annotation_site
 from tests.conftest import build_stimulus_set
 from tests.study_site import SMALL_PROTOCOL, Server, free_port, set_up
 
+# The address bar's own pages, which no test looks at and which cost more than ours; and what Playwright switches off,
+# since of two such lists Chromium takes the last one.
+UNUSED = (
+    "WebUIOmniboxPopup", "WebUIOmniboxAimPopup", "AvoidUnnecessaryBeforeUnloadCheckSync", "AimEnabled", "LensOverlay",
+    "DestroyProfileOnBrowserClose", "HttpsUpgrades", "HttpsFirstBalancedModeAutoEnable", "MediaRouter", "PaintHolding",
+    "OptimizationHints", "ThirdPartyStoragePartitioning", "AvoidCorsURLLoaderRestartOnRedirect", "PreconnectToSearch",
+    "NetworkTimeServiceQuerying",
+)  # fmt: skip
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
+    "--disable-component-update", "--disable-sync", f"--disable-features={','.join(UNUSED)}",
 ]  # fmt: skip
 AXE = ROOT / "study_app" / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 
