@@ -15,10 +15,14 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Paragraph:
-    """Plain text. ``result`` says what was found, ``note`` what to keep in mind, ``refusal`` what cannot be said."""
+    """Plain text. ``result`` says what was found, ``note`` what to keep in mind, ``refusal`` what cannot be said.
+
+    ``see`` names the figures, tables and sections that the text rests on; page and PDF link to those that are there.
+    """
 
     text: str
     kind: Literal["text", "result", "note", "refusal"] = "text"
+    see: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from analysis import figures, tables
-from analysis.blocks import Block, Paragraph, Section
-from analysis.wording import bracket, number, p_value, percent
+from analysis.blocks import Block, Finding, Paragraph, Section
+from analysis.wording import bracket, grey, level, number, p_value, percent
 
 Row = dict[str, Any]
 SCALE = {
@@ -25,7 +25,39 @@ def section(results: Row) -> Section:
     """Returns how often perturbations were noticed and the thresholds of the default estimators."""
     blocks: list[Block] = [figures.detection(results), Paragraph(text=SCALE[tables.words_of(results["data"])])]
     blocks += [tables.thresholds(results), *_shared(results["observers"])]
-    return Section(name="detection", title="What people noticed, and from which ε on", results={}, blocks=tuple(blocks))
+    return Section(
+        name="detection", title="What people noticed, and from which ε on", results={}, blocks=tuple(blocks),
+        findings=findings(results),
+    )  # fmt: skip
+
+
+def findings(results: Row) -> tuple[Finding, ...]:
+    """Returns the outcomes that a plan can name here: ``threshold:<source model>``, ``sensitivity:<source model>``."""
+    thresholds = [
+        Finding(analysis=f"threshold:{name}", text=_threshold_words(results, name, model["threshold"]))
+        for name, model in results["source_models"].items()
+    ]
+    sensitivities = [
+        Finding(analysis=f"sensitivity:{name}", text=f"d′ of {name}: {_sensitivity_words(model['by_eps'])}.")
+        for name, model in results["source_models"].items()
+        if all(point["d_prime"] is not None for point in model["by_eps"])
+    ]
+    return (*thresholds, *sensitivities)
+
+
+def _threshold_words(results: Row, name: str, threshold: Row) -> str:
+    kinds = ("eps_dprime1", "eps50") if results["data"]["task"] == "yes-no" else ("eps50",)
+    found = [f"{tables.THRESHOLDS[kind]} {_refused_or_bracket(threshold[kind])}" for kind in kinds]
+    return f"Threshold of {name}{tables.unit_words(results['data'])}: {'; '.join(found)}."
+
+
+def _refused_or_bracket(found: Row) -> str:
+    refused = found["not_estimable"]
+    return f"not estimable ({refused['message']})" if refused else f"= {bracket(found, grey)}"
+
+
+def _sensitivity_words(points: list[Row]) -> str:
+    return "; ".join(f"{bracket(point['d_prime'])} at ε = {level(point['eps'])}" for point in points)
 
 
 def _shared(observers: Row) -> list[Block]:

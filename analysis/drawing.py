@@ -64,12 +64,13 @@ def position(eps: float, smallest: float) -> float:
     return float(np.log2(eps)) if eps > 0 else float(np.log2(smallest)) - ZERO_GAP
 
 
-def epsilon_axis(axes: Axes, eps: Sequence[float], *, short: bool = False) -> float:
+def epsilon_axis(axes: Axes, eps: Sequence[float], *, unit: str = "grey levels", short: bool = False) -> float:
     """Draws a log2 axis of ε with ε = 0 on a segment of its own; returns the smallest ε above 0.
 
     Args:
         axes: where to draw.
-        eps: every ε that is shown, in grey levels; at least one above 0.
+        eps: every ε that is shown; at least one above 0.
+        unit: of ε (``Export.eps_unit``); empty where it is not known.
         short: for a narrow panel, where the label has to be short.
     """
     levels = sorted({float(value) for value in eps if value > 0})
@@ -81,7 +82,10 @@ def epsilon_axis(axes: Axes, eps: Sequence[float], *, short: bool = False) -> fl
     for x in (gap - 0.08, gap + 0.08):
         axes.plot([x - 0.06, x + 0.06], [-0.025, 0.025], transform=axes.get_xaxis_transform(), color=MACHINE,
                   linewidth=1, clip_on=False)  # fmt: skip
-    axes.set_xlabel("ε (grey levels)" if short else "perturbation budget ε (grey levels of 255; 0 = unperturbed)")
+    if unit:
+        axes.set_xlabel(f"ε ({unit})" if short else f"perturbation budget ε ({unit} of 255; 0 = unperturbed)")
+    else:
+        axes.set_xlabel("ε" if short else "level ε of the table (0 = none)")
     return smallest
 
 

@@ -75,8 +75,8 @@ class StudyEstimates:
     """The estimates of a study and their intervals.
 
     ``d_prime`` and ``criterion`` are triples (estimate, low, high) of arrays [L − 1]; ``rate`` one of arrays [L];
-    ``shared`` holds the quantities that belong to the observers. ``draws`` are the estimates from the draws of
-    participants that all intervals rest on, in parts of some hundred draws each.
+    ``shared`` holds the quantities that belong to the observers; ``level`` is that of the intervals. ``draws`` are the
+    estimates from the draws of participants that all intervals rest on, in parts of some hundred draws each.
     """
 
     point: PointEstimates
@@ -89,6 +89,7 @@ class StudyEstimates:
     shared: dict[str, Interval]
     bands: tuple[Bands, ...]
     task: Task
+    level: float
 
     def knows_sensitivity(self, cells: Cells) -> bool:
         """Whether d′ and criterion can be told from these answers: yes-no, with unperturbed pictures among them."""
@@ -143,14 +144,20 @@ def estimates_of(study: Study) -> StudyEstimates:
     """Returns the estimates of a study, those of the last study kept: all sections look at the same draws."""
     return estimate(
         study.export.cells, replicates=study.replicates, seed=study.seed, progress=study.progress,
-        task=study.export.task,
+        task=study.export.task, level=1 - study.plan.alpha,
     )  # fmt: skip
 
 
 def estimate(
-    cells: Cells, *, replicates: int, seed: int, progress: bool = True, task: Task = "yes-no"
+    cells: Cells,
+    *,
+    replicates: int,
+    seed: int,
+    progress: bool = True,
+    task: Task = "yes-no",
+    level: float = intervals.LEVEL,
 ) -> StudyEstimates:
-    """Returns every estimate of a study with its 95 % interval.
+    """Returns every estimate of a study with its interval.
 
     Args:
         cells: counts of participants.
@@ -158,6 +165,7 @@ def estimate(
         seed: of those draws.
         progress: show a bar on stderr.
         task: what a "yes" of ``cells`` is; d′, criterion and the power law are those of yes-no answers.
+        level: of the intervals.
     """
     cells = counted(cells, task)
     people = len(cells.participants)
@@ -166,57 +174,64 @@ def estimate(
         point_estimates(cells, weights @ cells.yes, weights @ cells.trials, task)
         for weights in intervals.participant_weights(people, replicates, seed, progress=progress)
     )
-    d_prime, criterion = _sensitivity_intervals(cells, point, draws)
+    d_prime, criterion = _sensitivity_intervals(cells, point, draws, level)
     law = np.concatenate([draw.power_law.log2_eps_dprime1 for draw in draws])
     models = range(len(cells.models))
     return StudyEstimates(
         point=point,
         draws=draws,
-        rate=_rates(cells),
+        rate=_rates(cells, level),
         d_prime=d_prime,
         criterion=criterion,
-        eps50=tuple(_eps50(cells, index, point, draws, task) for index in models),
+        eps50=tuple(_eps50(cells, index, point, draws, task, level) for index in models),
         eps_dprime1=tuple(
-            _threshold(cells, index, float(point.power_law.log2_eps_dprime1[0, index]), law[:, index], task)
+            _threshold(cells, index, float(point.power_law.log2_eps_dprime1[0, index]), law[:, index], task, level)
             if task == "yes-no"
             else Threshold(interval=None, reason="other_task")
             for index in models
         ),
-        shared=_shared(cells, point, draws),
-        bands=tuple(_bands(cells, index, point, draws) for index in models),
+        shared=_shared(cells, point, draws, level),
+        bands=tuple(_bands(cells, index, point, draws, level) for index in models),
         task=task,
+        level=level,
     )
 
 
-def _rates(cells: Cells) -> tuple[Floats, Floats, Floats]:
+def _rates(cells: Cells, level: float) -> tuple[Floats, Floats, Floats]:
     n = cells.trials.sum(axis=0)
-    low, high = intervals.clustered_wilson(cells.yes, cells.trials)
+    low, high = intervals.clustered_wilson(cells.yes, cells.trials, level)
     return cells.yes.sum(axis=0) / np.maximum(n, 1), low, high
 
 
 def _sensitivity_intervals(
-    cells: Cells, point: PointEstimates, draws: Sequence[PointEstimates]
+    cells: Cells, point: PointEstimates, draws: Sequence[PointEstimates], level: float
 ) -> tuple[tuple[Floats, Floats, Floats], tuple[Floats, Floats, Floats]]:
     yes, trials = cells.yes.sum(axis=0), cells.trials.sum(axis=0)
     sdt = signal_detection.sensitivity(yes[1:], trials[1:], yes[:1], trials[:1])
-    d_prime = _clustered(cells, point.d_prime[0], [draw.d_prime for draw in draws], sdt.d_prime_variance)
-    return d_prime, _clustered(cells, point.criterion[0], [draw.criterion for draw in draws], sdt.criterion_variance)
+    d_prime = _clustered(cells, point.d_prime[0], [draw.d_prime for draw in draws], sdt.d_prime_variance, level)
+    return d_prime, _clustered(
+        cells, point.criterion[0], [draw.criterion for draw in draws], sdt.criterion_variance, level
+    )
 
 
-def _clustered(cells: Cells, value: Floats, draws: list[Floats], variance: Floats) -> tuple[Floats, Floats, Floats]:
-    found = signal_detection.clustered_interval(value, np.concatenate(draws), len(cells.participants), variance)
+def _clustered(
+    cells: Cells, value: Floats, draws: list[Floats], variance: Floats, level: float
+) -> tuple[Floats, Floats, Floats]:
+    found = signal_detection.clustered_interval(value, np.concatenate(draws), len(cells.participants), variance, level)
     return found.estimate, found.low, found.high
 
 
-def _eps50(cells: Cells, index: int, point: PointEstimates, draws: Sequence[PointEstimates], task: Task) -> Threshold:
+def _eps50(
+    cells: Cells, index: int, point: PointEstimates, draws: Sequence[PointEstimates], task: Task, level: float
+) -> Threshold:
     fit = point.psychometric[index]
     replicates = [curve.threshold for draw in draws if (curve := draw.psychometric[index]) is not None]
     if fit is None:
         return Threshold(interval=None, reason="no_signal_trials")
-    return _threshold(cells, index, float(fit.threshold[0]), np.concatenate(replicates), task)
+    return _threshold(cells, index, float(fit.threshold[0]), np.concatenate(replicates), task, level)
 
 
-def _threshold(cells: Cells, index: int, log2_eps: float, replicates: Floats, task: Task) -> Threshold:
+def _threshold(cells: Cells, index: int, log2_eps: float, replicates: Floats, task: Task, level: float) -> Threshold:
     levels = levels_of(cells, cells.columns(index))[1:]
     reason = refusal(cells, index, task)
     if reason is None and log2_eps > levels.max():
@@ -225,7 +240,7 @@ def _threshold(cells: Cells, index: int, log2_eps: float, replicates: Floats, ta
         reason = "below_range"
     if reason is not None:
         return Threshold(interval=None, reason=reason)
-    low, high = intervals.t_interval(np.array(log2_eps), replicates, participants_of(cells, index))
+    low, high = intervals.t_interval(np.array(log2_eps), replicates, participants_of(cells, index), level)
     return Threshold(
         interval=Interval(
             estimate=2**log2_eps,
@@ -265,32 +280,34 @@ def _monotone(yes: Floats, trials: Floats) -> bool:
     return bool(lost <= chi2.ppf(1 - MONOTONE_ALPHA, len(yes) - 1))
 
 
-def _shared(cells: Cells, point: PointEstimates, draws: Sequence[PointEstimates]) -> dict[str, Interval]:
+def _shared(cells: Cells, point: PointEstimates, draws: Sequence[PointEstimates], level: float) -> dict[str, Interval]:
     people = len(cells.participants)
     if people < MIN_PARTICIPANTS or cells.trials[:, 0].sum() == 0:
         return {}
     spread = np.concatenate([draw.power_law.criterion for draw in draws])
     k = np.asarray(point.power_law.criterion[0])
-    low, high = intervals.t_interval(k, spread, people)
+    low, high = intervals.t_interval(k, spread, people, level)
     return {"criterion": Interval(estimate=float(k), low=float(low), high=float(high))}
 
 
-def _bands(cells: Cells, index: int, point: PointEstimates, draws: Sequence[PointEstimates]) -> Bands:
+def _bands(cells: Cells, index: int, point: PointEstimates, draws: Sequence[PointEstimates], level: float) -> Bands:
     levels = levels_of(cells, cells.columns(index))[1:]
     grid = np.linspace(levels.min(), levels.max(), CURVE_POINTS)
     fit = point.psychometric[index]
     probability = None
     if fit is not None:
         curves = [psychometric.probability(c, grid) for draw in draws if (c := draw.psychometric[index]) is not None]
-        probability = _band(psychometric.probability(fit, grid)[0], np.concatenate(curves))
+        probability = _band(psychometric.probability(fit, grid)[0], np.concatenate(curves), level)
     laws = np.concatenate([_law(draw.power_law, index, grid) for draw in draws])
-    return Bands(eps=2**grid, probability=probability, d_prime=_band(_law(point.power_law, index, grid)[0], laws))
+    return Bands(
+        eps=2**grid, probability=probability, d_prime=_band(_law(point.power_law, index, grid)[0], laws, level)
+    )
 
 
 def _law(fit: PowerLawFit, index: int, grid: Floats) -> Floats:
     return signal_detection.d_prime_at(2**grid, fit.log2_eps_dprime1[:, index, None], fit.exponent[:, index, None])
 
 
-def _band(curve: Floats, replicates: Floats) -> tuple[Floats, Floats, Floats]:
-    low, high = intervals.percentile_interval(replicates)
+def _band(curve: Floats, replicates: Floats, level: float) -> tuple[Floats, Floats, Floats]:
+    low, high = intervals.percentile_interval(replicates, level)
     return curve, np.minimum(low, curve), np.maximum(high, curve)

@@ -39,8 +39,9 @@ def with_and_without(study: Study) -> Rows:
     if export.without_optional is None:
         return []
     without = estimates.estimate(
-        export.without_optional, replicates=study.replicates, seed=study.seed, progress=False, task=export.task
-    )
+        export.without_optional, replicates=study.replicates, seed=study.seed, progress=False, task=export.task,
+        level=1 - study.plan.alpha,
+    )  # fmt: skip
     found = {"with": estimates.estimates_of(study), "without": without}
     pairs = {"with": export.cells, "without": export.without_optional}
     rows = [row for model in export.cells.models for row in _model_rows(model, pairs, found)]

@@ -30,7 +30,7 @@ def detection(results: Row) -> Figure:
     with drawing.ink():
         figure = Drawing(figsize=(8.4, 4.8), layout="constrained")
         axes = figure.subplots()
-        smallest = drawing.epsilon_axis(axes, results["data"]["eps"])
+        smallest = drawing.epsilon_axis(axes, results["data"]["eps"], unit=results["data"]["eps_unit"])
         for name, model, look, shift in _models(results):
             drawing.band(axes, model["curve"]["eps"], model["curve"]["detection_rate"], look.colour, look.dash)
             _points(axes, model["by_eps"], "hit_rate", smallest, shift, look)
@@ -43,8 +43,9 @@ def detection(results: Row) -> Figure:
         svg = drawing.svg(figure, "detection", title, text)
     return Figure(
         name="detection", title=title, description=text, svg=svg, table=tables.rates(results),
-        caption=f"Points: share of trials in which people {words.verb}, larger where more were answered, with 95 % "
-        "intervals. Lines: fitted psychometric functions with pointwise 95 % bands. " + words.at_zero,
+        caption=f"Points: share of trials in which people {words.verb}, larger where more were answered, with "
+        f"{tables.level_of(results)} intervals. Lines: fitted psychometric functions with pointwise "
+        f"{tables.level_of(results)} bands. " + words.at_zero,
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Intervals at 95 %: by resampling participants for what people answered, Wilson's for proportions of pictures."""
+"""Intervals (at 95 % by default): of participants drawn again for what people answered, Wilson's for pictures."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def wilson(successes: Floats, trials: Floats, quantile: float = NORMAL) -> tuple
     return np.where(some, np.maximum(centre - half, 0), 0.0), np.where(some, np.minimum(centre + half, 1), 1.0)
 
 
-def clustered_wilson(yes: Floats, trials: Floats) -> tuple[Floats, Floats]:
+def clustered_wilson(yes: Floats, trials: Floats, level: float = LEVEL) -> tuple[Floats, Floats]:
     """Returns Wilson bounds [L] of pooled proportions of participants' answers, counts [P, L].
 
     The wider of two intervals: with the trials divided by the design effect (the variance between participants'
@@ -52,18 +52,25 @@ def clustered_wilson(yes: Floats, trials: Floats) -> tuple[Floats, Floats]:
     keeps rates near 0 and 1 from looking certain; where people are alike the wider of the two is conservative.
     """
     k, n = yes.sum(axis=0), trials.sum(axis=0)
-    return _wider_wilson(k / np.maximum(n, 1), n, n / design_effect(yes, trials), len(yes))
+    return _wider_wilson(k / np.maximum(n, 1), n, n / design_effect(yes, trials), len(yes), level)
 
 
-def _wider_wilson(share: Floats, trials: Floats, effective: Floats, people: int) -> tuple[Floats, Floats]:
-    clustered = wilson(share * effective, effective, t_quantile(people))
-    independent = wilson(share * trials, trials)
+def _wider_wilson(
+    share: Floats, trials: Floats, effective: Floats, people: int, level: float = LEVEL
+) -> tuple[Floats, Floats]:
+    clustered = wilson(share * effective, effective, t_quantile(people, level))
+    independent = wilson(share * trials, trials, normal_quantile(level))
     return np.minimum(clustered[0], independent[0]), np.maximum(clustered[1], independent[1])
 
 
-def t_quantile(participants: int) -> float:
-    """Returns the 97.5 % point of t with P − 1 degrees of freedom (at least 1)."""
-    return float(student.ppf(1 - TAIL, max(participants - 1, 1)))
+def normal_quantile(level: float = LEVEL) -> float:
+    """Returns how many standard errors an interval of ``level`` has on either side."""
+    return float(norm.ppf((1 + level) / 2))
+
+
+def t_quantile(participants: int, level: float = LEVEL) -> float:
+    """Returns the upper point of t with P − 1 degrees of freedom (at least 1) of a two-sided interval of ``level``."""
+    return float(student.ppf((1 + level) / 2, max(participants - 1, 1)))
 
 
 def design_effect(yes: Floats, trials: Floats) -> Floats:
@@ -117,9 +124,9 @@ def bootstrap_error(replicates: Floats, participants: Floats | int) -> Floats:
     return error
 
 
-def t_interval(estimate: Floats, replicates: Floats, participants: int) -> tuple[Floats, Floats]:
+def t_interval(estimate: Floats, replicates: Floats, participants: int, level: float = LEVEL) -> tuple[Floats, Floats]:
     """Returns estimate ± t(P − 1) × the standard error from the bootstrap replicates [B, ...]."""
-    half = t_quantile(participants) * bootstrap_error(replicates, participants)
+    half = t_quantile(participants, level) * bootstrap_error(replicates, participants)
     return estimate - half, estimate + half
 
 
@@ -143,7 +150,7 @@ def mean_share_interval(shares: Floats, trials: Floats) -> tuple[float, float, f
     return mean, float(low), float(high)
 
 
-def percentile_interval(replicates: Floats) -> tuple[Floats, Floats]:
-    """Returns the 2.5 % and 97.5 % points of bootstrap replicates [B, ...]."""
-    low, high = np.quantile(replicates, [TAIL, 1 - TAIL], axis=0)
+def percentile_interval(replicates: Floats, level: float = LEVEL) -> tuple[Floats, Floats]:
+    """Returns the points of bootstrap replicates [B, ...] between which ``level`` of them lie."""
+    low, high = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return low, high

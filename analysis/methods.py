@@ -7,7 +7,7 @@ from typing import Any
 
 from analysis.blocks import Block, Column, Paragraph, Section, Table
 from analysis.plan import Plan
-from analysis.wording import number, plural, thousands
+from analysis.wording import confidence, plural, thousands
 
 Row = dict[str, Any]
 METHOD_NAMES = {
@@ -64,10 +64,14 @@ def _participants(results: Row) -> str:
         f"{plural(data['participants'], 'participant')} in {plural(data['sessions'], 'session')} gave "
         f"{plural(data['trials'], 'answer')} to {plural(data['stimuli'], 'stimulus', 'stimuli')} made from "
         f"{plural(data['pictures'], 'picture')} (task: {data['task']}; ε = "
-        f"{', '.join(f'{eps:g}' for eps in data['eps'])} grey levels of 255; source models: "
+        f"{', '.join(f'{eps:g}' for eps in data['eps'])}{_unit(data)}; source models: "
         f"{', '.join(data['source_models'])}). "
         + (f"Left out, in this order: {left_out}." if left_out else "Nothing was left out.")
     )
+
+
+def _unit(data: Row) -> str:
+    return " grey levels of 255" if data["eps_unit"] else ", the levels of the table"
 
 
 def _machines(results: Row) -> list[str]:
@@ -90,14 +94,17 @@ def _planned(plan: Plan) -> str:
     if plan.sha256 is None:
         return "No plan was registered before the analysis: every analysis is exploratory."
     named = ", ".join(plan.confirmatory) or "none"
-    return f"Confirmatory analyses, named in the plan with SHA-256 {plan.sha256}: {named}. All others are exploratory."
+    return (
+        f"Confirmatory analyses, named in the plan with SHA-256 {plan.sha256}: {named}. All others are exploratory. "
+        f"Tests were judged at α = {plan.alpha:g}, with {plan.margin_octaves:g} octaves as the margin of equivalence."
+    )
 
 
 def _settings(results: Row, manifest: Row) -> str:
     settings = results["settings"]
     versions = ", ".join(f"{name} {version}" for name, version in manifest["versions"].items() if version)
     return (
-        f"Intervals are at {number(100 * settings['level'], 0)} % and, where nothing else is said, rest on "
+        f"Intervals are at {confidence(1 - settings['level'])} and, where nothing else is said, rest on "
         f"{thousands(settings['bootstrap'])} bootstrap draws of whole participants (seed {settings['seed']}). The "
         f"psychometric function is P(yes) = γ + (1 − γ − λ) S(log₂ ε), where ε = 0 is exact: P(yes) = γ. "
         f"The power law is P(yes) = λ/2 + (1 − λ) Φ((ε/ε₁)ᵇ − k), with k and λ shared by the source models. "

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from analysis.estimates import PointEstimates, point_estimates
-from analysis.intervals import TAIL, Interval
+from analysis.intervals import TAIL, Interval, t_quantile
 from analysis.likelihood import Floats
 from analysis.observers import Observers, cell_probability
 from analysis.trials import Cells, run_of
@@ -61,7 +61,7 @@ def add_recovery(results: Row, cells: Cells, observers: Observers) -> None:
 def joint_verdict(results: Row, participants: int) -> Row:
     """Returns whether all thresholds and the criterion agree with the law at once, at 95 % by Bonferroni.
 
-    Of many 95 % intervals some miss; ``consistent`` is the verdict over all. ``largest_deviation`` is the largest
+    Of many intervals some miss; ``consistent`` is the verdict over all. ``largest_deviation`` is the largest
     |estimate − truth| in standard errors, ``limit`` what it may be. Quantities without two bounds are left out.
     """
     found = [results["observers"]["recovery"]["criterion"]]
@@ -69,10 +69,10 @@ def joint_verdict(results: Row, participants: int) -> Row:
         found += [_log2(model["recovery"][kind]) for kind in ("eps_dprime1", "eps50") if model["recovery"][kind]]
     counted = [row for row in found if row["low"] is not None and row["high"] is not None]
     df = max(participants - 1, 1)
+    quantile = t_quantile(participants, results["settings"]["level"])
     half = [(row["high"] - row["low"]) / 2 for row in counted]
     deviations = [
-        abs(row["estimate"] - row["true"]) / width * float(student.ppf(1 - TAIL, df))
-        for row, width in zip(counted, half, strict=True)
+        abs(row["estimate"] - row["true"]) / width * quantile for row, width in zip(counted, half, strict=True)
     ]
     limit = float(student.ppf(1 - TAIL / max(len(counted), 1), df))
     return {

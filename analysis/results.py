@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import chi2
 
 from analysis.estimates import PSYCHOMETRIC, REASONS, StudyEstimates, Threshold, counted, participants_of
-from analysis.intervals import LEVEL, Interval
+from analysis.intervals import Interval
 from analysis.likelihood import Floats
 from analysis.machine import machine_results
 from analysis.observers import Observers
@@ -46,7 +46,7 @@ def build_results(
     models = {name: _model(cells, study, index, evaluations, training or {}) for index, name in enumerate(cells.models)}
     results: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
-        "settings": _settings(replicates, seed),
+        "settings": _settings(replicates, seed, study.level),
         "data": _data(export),
         "exclusions": [dataclasses.asdict(step) for step in export.exclusions],
         "design_checks": _design_checks(cells),
@@ -59,9 +59,9 @@ def build_results(
     return results
 
 
-def _settings(replicates: int, seed: int) -> dict[str, Any]:
+def _settings(replicates: int, seed: int, level: float) -> dict[str, Any]:
     return {
-        "level": LEVEL, "bootstrap": replicates, "seed": seed, "resampled_unit": "participant", "methods": METHODS,
+        "level": level, "bootstrap": replicates, "seed": seed, "resampled_unit": "participant", "methods": METHODS,
         "psychometric_family": PSYCHOMETRIC.family, "threshold_at": 0.5,
         "width_prior_octaves": PSYCHOMETRIC.width_prior,
         "exponent_prior": "ln b ~ Normal(ln 1.5, 1)", "asymptote_prior": "Beta(1, 10)",
@@ -75,6 +75,7 @@ def _data(export: Export) -> dict[str, Any]:
         "task": export.task,
         "choices": cells.choices if export.task == "2afc" else None,
         "foreign": not export.selected_on,
+        "eps_unit": export.eps_unit,
         "participants": len(cells.participants),
         "sessions": export.sessions,
         "robots": export.robots,

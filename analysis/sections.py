@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tqdm import tqdm
@@ -41,6 +41,12 @@ ANALYSES: tuple[Callable[[Study], Section], ...] = (
     picture_view.section,
     reaction_times.section,
 )
+SHOWN_IN: Mapping[str, tuple[str, ...]] = {  # figures and tables that show what a plan can name
+    "contrast": ("contrasts",), "equivalence": ("contrasts", "equivalence"), "threshold": ("thresholds", "detection"),
+    "sensitivity": ("d-prime-criterion",),
+    "undetected": ("undetected", "undetected-summary", "undetected-contrasts"),
+    "robust-accuracy": ("accuracy-at-threshold",), "machine": ("machine-comparisons", "robust-accuracy"),
+}  # fmt: skip
 KEYS = {"exclusions": "exclusion_rules"}  # under which a section's results stand, where not under its own name
 
 
@@ -62,7 +68,8 @@ def results_of(sections: Sequence[Section]) -> Row:
 def compose(results: Row, plan: Plan, sections: Sequence[Section], manifest: Row) -> Document:
     """Returns the whole report: summary, checks, confirmatory analyses, exploratory ones, methods."""
     checks, analyses = list(sections[: len(CHECKS)]), list(sections[len(CHECKS) :])
-    shown = [detection.section(results), *analyses]
+    noticed = detection.section(results)
+    shown, told = [noticed, *analyses], [*sections, noticed]
     if (recovered := detection.recovery(results, given="observers.toml" in manifest["inputs"])) is not None:
         shown.append(recovered)
     data = results["data"]
@@ -70,8 +77,8 @@ def compose(results: Row, plan: Plan, sections: Sequence[Section], manifest: Row
         title="What people see, what machines lose",
         lead=_lead(data),
         parts=(
-            Part(heading="", introduction=(), sections=(summary.section(results, plan, sections), *checks)),
-            *_confirmatory(plan, sections),
+            Part(heading="", introduction=(), sections=(summary.section(results, plan, told), *checks)),
+            *_confirmatory(plan, told),
             Part(heading=_heading(plan), introduction=_introduction(plan), sections=tuple(shown)),
             Part(
                 heading="How it was done",
@@ -103,17 +110,25 @@ def _introduction(plan: Plan) -> tuple[Paragraph, ...]:
 def _confirmatory(plan: Plan, sections: Sequence[Section]) -> Iterator[Part]:
     if plan.sha256 is None:
         return
-    found = {finding.analysis: finding.text for section in sections for finding in section.findings}
-    blocks = [Paragraph(text=_outcome(name, found), kind="result" if name in found else "refusal")
-              for name in plan.confirmatory]  # fmt: skip
-    section = Section(name="confirmatory", title="What the plan asked", results={}, blocks=tuple(blocks))
+    blocks = tuple(paragraph for name in plan.confirmatory for paragraph in _outcomes(name, sections))
+    section = Section(name="confirmatory", title="What the plan asked", results={}, blocks=blocks)
     text = (
         f"{plan.title + ': ' if plan.title else ''}{thousands(len(plan.confirmatory))} analyses were named before the "
         f"data were seen, in the plan with SHA-256 {plan.sha256}; α = {plan.alpha:g}, margin of equivalence ± "
-        f"{plan.margin_octaves:g} octaves."
+        f"{plan.margin_octaves:g} octaves. Each outcome refers to the figures and tables that show it."
     )
     yield Part(heading="Confirmatory analyses", introduction=(Paragraph(text=text),), sections=(section,))
 
 
-def _outcome(name: str, found: dict[str, str]) -> str:
-    return f"{name} — {found.get(name, 'not estimable: no section of this report gives an outcome for it')}"
+def _outcomes(name: str, sections: Sequence[Section]) -> list[Paragraph]:
+    """What was found for a planned analysis: the finding of that name, or those whose names go on from it."""
+    see = SHOWN_IN[name.partition(":")[0]]
+    found = [
+        Paragraph(text=f"{finding.analysis} — {finding.text}", kind="result", see=(*see, f"section:{section.name}"))
+        for section in sections
+        for finding in section.findings
+        if finding.analysis == name or finding.analysis.startswith(f"{name}/")
+    ]
+    exact = [paragraph for paragraph in found if paragraph.text.startswith(f"{name} — ")]
+    text = f"{name} — not estimable: no section of this report gives an outcome for it"
+    return exact or found or [Paragraph(text=text, kind="refusal", see=see)]

@@ -7,7 +7,7 @@ from typing import Any
 
 from analysis.blocks import Block, Column, Paragraph, Section, Table
 from analysis.plan import Plan
-from analysis.tables import words_of
+from analysis.tables import level_of, words_of
 from analysis.wording import bracket, grey, level, percent, plain_percent, plural, thousands
 
 Row = dict[str, Any]
@@ -83,7 +83,7 @@ def headline(results: Row) -> Table:
         _headline(name, model, kind, at) | {"undetected": _largest(undetected.get(name))}
         for name, model in results["source_models"].items()
     ]
-    caption = "The headline numbers with 95 % intervals; each is explained in its section."
+    caption = f"The headline numbers with {level_of(results)} intervals; each is explained in its section."
     return Table(name="summary", caption=caption, columns=tuple(columns), rows=rows)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from analysis.blocks import Column, Table
-from analysis.wording import bracket, grey, level, number, plain_percent, thousands
+from analysis.wording import bracket, confidence, grey, level, number, plain_percent, thousands
 
 Row = dict[str, Any]
 Shown = Mapping[str, Any]
@@ -47,11 +47,22 @@ def words_of(data: Row) -> str:
     return "alternatives" if (data["choices"] or 2) > 2 else str(data["task"])
 
 
+def unit_words(data: Row) -> str:
+    """Returns ``" in grey levels"``, or nothing where the unit of ε is not known."""
+    return f" in {data['eps_unit']}" if data["eps_unit"] else ""
+
+
+def level_of(results: Row) -> str:
+    """Returns the level of the intervals: ``95 %``."""
+    return confidence(1 - results["settings"]["level"])
+
+
 def rates(results: Row) -> Table:
     """Returns the table of how often a perturbation was noticed in each cell."""
     words = TASK_WORDS[words_of(results["data"])]
     return Table(
-        name="detection", caption="Answers by source model and ε; rates with 95 % intervals in brackets.",
+        name="detection",
+        caption=f"Answers by source model and ε; rates with {level_of(results)} intervals in brackets.",
         columns=(
             Column(head="source model", show=lambda row: row["source_model"] or "unperturbed", row_head=True),
             Column(head="ε", show=lambda row: level(row["eps"])),
@@ -67,8 +78,9 @@ def thresholds(results: Row) -> Table:
     """Returns the table of both thresholds of each source model and the shape of the fitted curves."""
     return Table(
         name="thresholds",
-        caption="Thresholds in grey levels with 95 % intervals. Width (octaves, from 5 % to 95 % of the rise) and "
-        "deviance belong to the psychometric function of ε₅₀, the exponent b to the power law of d′.",
+        caption=f"Thresholds{unit_words(results['data'])} with {level_of(results)} intervals. Width (octaves, from 5 % "
+        "to 95 % of the rise) and deviance belong to the psychometric function of ε₅₀, the exponent b to the power law "
+        "of d′.",
         columns=(
             Column(head="threshold", show=lambda row: THRESHOLDS[row["threshold"]], row_head=True),
             Column(head="source model", show=lambda row: row["source_model"]),

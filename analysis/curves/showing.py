@@ -119,7 +119,8 @@ def _panels(number: int, height: float) -> tuple[Drawing, list[Axes]]:
 
 def _panel(axes: Axes, study: Study, row: Row, index: int) -> None:
     look = drawing.style(index)
-    smallest = drawing.epsilon_axis(axes, [float(eps) for eps in study.export.cells.eps], short=True)
+    eps = [float(value) for value in study.export.cells.eps]
+    smallest = drawing.epsilon_axis(axes, eps, unit=study.export.eps_unit, short=True)
     points = row["by_eps"]
     x = [drawing.position(each["eps"], smallest) for each in points]
     drawing.points(axes, x, [each["rate"] for each in points], [each["trials"] for each in points], look.colour,
@@ -152,7 +153,7 @@ def _words(name: str, row: Row) -> str:
         return f"{name}: no threshold"
     found = row["parameters"]
     return (
-        f"{name}: ε₅₀ {grey(found['eps50']['estimate'])} grey levels, "
+        f"{name}: ε₅₀ {grey(found['eps50']['estimate'])}, "
         f"width {number(found['width_octaves']['estimate'])} octaves, "
         f"from {percent(found['guess'])} to {percent(1 - found['lapse'])}"
     )
@@ -180,7 +181,7 @@ def _parameters(known: dict[str, Row]) -> Table:
     rows = [{"source_model": name, **row["parameters"]} for name, row in known.items()]
     return Table(
         name="curve-parameters",
-        caption="Parameters of the fitted curves [95 % interval]. ε₅₀ in grey levels: over participants (about people) "
+        caption="Parameters of the fitted curves [95 % interval]. ε₅₀: over participants (about people) "
         "and by profile likelihood (about these answers). Width: octaves from 5 % to 95 % of the rise; slope: at ε₅₀, "
         "per octave; both by profile likelihood.",
         columns=(

@@ -41,7 +41,11 @@ def clustered(
 
 
 def clustered_interval(
-    estimate: Floats, draws: Floats, participants: int, variance: Floats | None = None
+    estimate: Floats,
+    draws: Floats,
+    participants: int,
+    variance: Floats | None = None,
+    level: float = intervals.LEVEL,
 ) -> ClusteredInterval:
     """Returns estimate ± t(P − 1) × the standard error from the draws [B, ...], as ``intervals.t_interval`` does.
 
@@ -54,12 +58,13 @@ def clustered_interval(
         draws: of the bootstrap, [B, ...].
         participants: P.
         variance: binomial variance.
+        level: of the interval.
     """
     error = intervals.bootstrap_error(draws, participants)
-    half = intervals.t_quantile(participants) * error
+    half = intervals.t_quantile(participants, level) * error
     if variance is not None:
         binomial = np.sqrt(variance)
-        half, error = np.maximum(half, intervals.NORMAL * binomial), np.maximum(error, binomial)
+        half, error = np.maximum(half, intervals.normal_quantile(level) * binomial), np.maximum(error, binomial)
     return ClusteredInterval(
         estimate=np.asarray(estimate),
         low=np.asarray(estimate - half),

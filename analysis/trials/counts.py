@@ -119,6 +119,11 @@ class Export:
     reaction_time_ms: tuple[float | None, float | None, float | None]
     largest_eps_difference: float
 
+    @property
+    def eps_unit(self) -> str:
+        """The unit of ε: grey levels of 255 in our stimulus sets; empty where another program's table has its own."""
+        return "grey levels" if self.selected_on else ""
+
 
 def run_of(model: str) -> str:
     """Returns the run of a source model's name, which is ``<run>`` or, with several regions, ``<run>/<region>``."""
