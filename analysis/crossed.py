@@ -1,4 +1,12 @@
-"""Counts of answers with participants and pictures resampled together; the same draws for every source model.
+"""Counts of answers with participants and pictures resampled, and the variance that two crossed factors give.
+
+Participants differ and pictures differ, and every answer belongs to one of each. The variance of an estimate is that of
+resampling participants, plus that of resampling pictures, less that of resampling single pairs of both, which the first
+two hold twice (Cameron, Gelbach & Miller 2011, Journal of Business & Economic Statistics 29, 238–249), and at least the
+larger of the first two (the "max-se" of MacKinnon, Nielsen & Webb 2024, arXiv 2406.08880). Drawing both at once (the
+pigeonhole bootstrap) would count what belongs to single answers three times. Few of a factor: its variance is
+multiplied by n / (n − 1), and t has the degrees of freedom of Satterthwaite (1946, Biometrics Bulletin 2, 110–114), at
+least min(participants, pictures) − 1.
 
 Answers are first summed by participant × picture × cell, so that a draw costs as much as there are such sums.
 """
@@ -7,16 +15,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
+from scipy.stats import t as student
+from tqdm import tqdm
 
-from analysis import intervals
+from analysis.intervals import CHUNK
 from analysis.likelihood import Floats
 from analysis.trials import Answers, Cells
+from core import rng
 
 QUANTITIES = ("trials", "yes", "judged", "fooled", "undetected")
+FACTORS = 3  # what is resampled: participants, pictures, pairs of both
+GROUPS = 1000  # of pairs at most: enough for their variance, and few enough to draw
+FEWEST_KNOWN = 0.9  # of the draws
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,10 +118,119 @@ def observed(crossed: Crossed) -> Counts:
     return counts(crossed, np.ones((1, crossed.participants)), np.ones((1, len(crossed.pictures))))
 
 
-def draws(crossed: Crossed, replicates: int, seed: int, *, progress: bool) -> Iterator[tuple[Counts, Floats]]:
-    """Yields the counts of a chunk of draws, and how often each picture was drawn in them, [chunk, I]."""
-    weights = intervals.crossed_weights(
-        crossed.participants, len(crossed.pictures), replicates, seed, progress=progress
-    )
-    for people, pictures in weights:
-        yield counts(crossed, people, pictures), pictures
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Drawn:
+    """Counts as observed, then in B draws of participants, B of pictures and B of pairs.
+
+    Attributes:
+        counts: [1 + 3B, L].
+        pictures: how often each picture was drawn in the draws of pictures, [B, I].
+    """
+
+    counts: Counts
+    pictures: NDArray[np.uint8]
+
+
+def draw(crossed: Crossed, replicates: int, seed: int, *, progress: bool) -> Drawn:
+    """Returns the counts of ``replicates`` draws of each factor; shows progress on stderr."""
+    ones = np.ones((1, crossed.participants)), np.ones((1, len(crossed.pictures)))
+    sums = _sums_of_groups(crossed, seed)
+    parts, drawn, each = [observed(crossed)], [], [replicates] * FACTORS
+    with tqdm(total=sum(each), desc="crossed bootstrap", unit="draw", leave=False, disable=not progress) as bar:
+        for weights in _weights(crossed.participants, replicates, seed, "participants"):
+            parts.append(counts(crossed, weights, np.repeat(ones[1], len(weights), axis=0)))
+            bar.update(len(weights))
+        for weights in _weights(len(crossed.pictures), replicates, seed, "pictures"):
+            parts.append(counts(crossed, np.repeat(ones[0], len(weights), axis=0), weights))
+            drawn.append(weights.astype(np.uint8))
+            bar.update(len(weights))
+        for weights in _weights(len(sums["trials"]), replicates, seed, "pairs"):
+            parts.append(Counts(**{name: weights @ sums[name] for name in QUANTITIES}))
+            bar.update(len(weights))
+    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in QUANTITIES}
+    return Drawn(counts=Counts(**joined), pictures=np.concatenate(drawn))
+
+
+def _weights(units: int, replicates: int, seed: int, purpose: str) -> Iterator[Floats]:
+    """How often each unit was drawn, chunk by chunk."""
+    generator = rng.numpy_generator(seed, "crossed bootstrap", purpose)
+    for start in range(0, replicates, CHUNK):
+        size = min(CHUNK, replicates - start)
+        yield generator.multinomial(units, np.full(units, 1 / units), size=size).astype(float)
+
+
+def _sums_of_groups(crossed: Crossed, seed: int) -> dict[str, Floats]:
+    """The sums [G, L] of ``GROUPS`` random groups of pairs, or of the pairs themselves where there are no more."""
+    keys = [_keys(matrices["trials"]) for matrices in crossed.cells]
+    known = np.unique(np.concatenate(keys))
+    size = max(min(len(known), GROUPS), 1)
+    group = rng.numpy_generator(seed, "groups of pairs").permutation(len(known)) % size
+    found = {name: np.zeros((size, len(crossed.cells))) for name in QUANTITIES}
+    for index, matrices in enumerate(crossed.cells):
+        for name, matrix in matrices.items():
+            place = group[np.searchsorted(known, _keys(matrix))]
+            found[name][:, index] = np.bincount(place, matrix.tocoo().data, minlength=size)
+    return found
+
+
+def _keys(matrix: csr_array) -> NDArray[np.int64]:
+    entries = matrix.tocoo()
+    keys: NDArray[np.int64] = entries.row.astype(np.int64) * matrix.shape[1] + entries.col
+    return keys
+
+
+@dataclass(frozen=True, kw_only=True)
+class Units:
+    """How many participants and pictures an estimate rests on."""
+
+    participants: int
+    pictures: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Error:
+    """Standard errors of estimates [...] and their degrees of freedom; NaN where a tenth of the draws have no value."""
+
+    standard: Floats
+    df: Floats
+
+    def quantile(self, tail: float) -> Floats:
+        """Returns what t exceeds with probability ``tail``, [...]."""
+        found: Floats = student.isf(tail, self.df)
+        return found
+
+    def p(self, statistic: Floats) -> Floats:
+        """Returns the two-sided p-values of estimates over their standard errors, [...]."""
+        found: Floats = 2 * student.sf(np.abs(statistic), self.df)
+        return found
+
+
+def error(values: Floats, units: Units) -> Error:
+    """Returns the errors of estimates ``values``, [1 + 3B, ...]."""
+    draws = values[1:].reshape(FACTORS, -1, *values.shape[1:])
+    known = np.isfinite(draws)
+    count = known.sum(axis=1)
+    mean = np.where(known, draws, 0.0).sum(axis=1) / np.maximum(count, 1)
+    squares = np.where(known, draws - mean[:, None], 0.0) ** 2
+    people, pictures, pairs = squares.sum(axis=1) / np.maximum(count - 1, 1)
+    others = max(units.participants - 1, 1), max(units.pictures - 1, 1)
+    people, pictures = people * units.participants / others[0], pictures * units.pictures / others[1]
+    variance = np.maximum(people + pictures - pairs, np.maximum(people, pictures))
+    weight = people**2 / others[0] + pictures**2 / others[1]
+    df = np.divide(variance**2, weight, out=np.ones_like(weight), where=weight > 0)
+    enough = (count >= FEWEST_KNOWN * draws.shape[1]).all(axis=0)
+    return Error(standard=np.where(enough, np.sqrt(variance), np.nan), df=np.clip(df, min(others), sum(others)))
+
+
+def interval(
+    values: Floats, units: Units, alpha: float, bounds: tuple[float, float] = (-np.inf, np.inf)
+) -> dict[str, Any]:
+    """Returns estimate (the first of ``values``), low and high at 1 − ``alpha``, clipped to ``bounds``.
+
+    A bound is ``None`` where the draws do not give it.
+    """
+    estimate, spread = float(values[0]), error(values, units)
+    half = float(spread.quantile(alpha / 2) * spread.standard)
+    if not np.isfinite(estimate + half):
+        return {"estimate": estimate if np.isfinite(estimate) else None, "low": None, "high": None}
+    return {"estimate": estimate, "low": max(estimate - half, bounds[0]), "high": min(estimate + half, bounds[1])}

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure as Drawing
 
-from analysis import drawing, people_and_machine, undetected, wording
+from analysis import at_threshold, drawing, people_and_machine, undetected, wording
 from analysis.blocks import Block, Column, Figure, Finding, Paragraph, Section, Table
 from analysis.study import Study
-from analysis.undetected import FEWEST, OF_TASK, Draws
-from analysis.wording import bracket, grey, number, plain_percent
+from analysis.undetected import FEWEST, Draws
+from analysis.wording import bracket, confidence, grey, number, plain_percent
 
 Rows = list[dict[str, Any]]
 TITLE = "People and machine together"
@@ -25,16 +25,15 @@ def section(study: Study) -> Section:
         return Section(name="joint", title=TITLE, results={"not_estimable": refused},
                        blocks=(Paragraph(text=refused["message"], kind="refusal"),))  # fmt: skip
     found = undetected.draw(study)
+    fitted = at_threshold.fit(study, found, undetected.machine_curves_of(study))
+    accuracies = at_threshold.accuracies(study, fitted)
     results = {
         "undetected": [_model(study, found, index) for index in range(len(study.export.cells.models))],
         "contrasts": [row for name in QUANTITIES for row in undetected.contrasts(study, found, name)],
-        "at_threshold": [
-            undetected.at_threshold(study, found, index, name)
-            for index in range(len(found.curves))
-            for name in OF_TASK[study.export.task]
-        ],
-        "ratios": [undetected.ratio(study, found, index) for index in range(len(found.curves))],
-        "curves": people_and_machine.points(study, found.curves),
+        "at_threshold": accuracies,
+        "at_threshold_contrasts": at_threshold.contrasts(study, fitted, accuracies),
+        "ratios": at_threshold.ratios(study, fitted),
+        "curves": people_and_machine.points(study, fitted.curves),
     }
     return Section(
         name="joint", title=TITLE, results=results, blocks=tuple(_blocks(study, results)),
@@ -64,12 +63,10 @@ def _model(study: Study, found: Draws, model: int) -> dict[str, Any]:
     rates = undetected.rates(study, found, model)
     if len(levels) < 2:
         return {**_silent(name, "one_level", "an area over ε takes two levels of ε"), "by_eps": rates}
-    values, n = undetected.summaries(study, found, model), undetected.units(study, model)
-    octaves = float(np.log2(levels[-1] / levels[0]))
-    limits = {"maximum": (0.0, 1.0), "area": (0.0, octaves)}
-    summary = {name: undetected.spread_interval(values[name], n, limits[name]) for name in values}
-    peak = max(rates, key=lambda row: row["rate"]["estimate"])["eps"]
-    return {"model": name, "by_eps": rates, **summary, "maximum_at": peak, "octaves": octaves}
+    return {
+        "model": name, "by_eps": rates, **undetected.maximum(study, found, model),
+        "area": undetected.area(study, found, model), "octaves": float(np.log2(levels[-1] / levels[0])),
+    }  # fmt: skip
 
 
 def _silent(name: str, reason: str, text: str) -> dict[str, Any]:
@@ -81,17 +78,20 @@ def _silent(name: str, reason: str, text: str) -> dict[str, Any]:
 
 def _blocks(study: Study, results: dict[str, Any]) -> list[Block]:
     blocks: list[Block] = [people_and_machine.figure(study, results["curves"])]
+    level = confidence(study.plan.alpha)
     told = [row for row in results["undetected"] if row["by_eps"]]
     if told:
         blocks += [_meaning(), *_selected(study), _rate_figure(study, told)]
-        blocks += [_summary_table(told), *_contrast_table(results["contrasts"])]
+        blocks += [_summary_table(told, level), *_contrast_table(results["contrasts"], level)]
     blocks += [Paragraph(text=f"{row['model']}: {row['not_estimable']['message']}", kind="refusal")
                for row in results["undetected"] if "not_estimable" in row]  # fmt: skip
     if not study.evaluations:
         text = "Not estimable: robust accuracy at people's threshold, since no evaluation was given (--evaluations)."
         blocks.append(Paragraph(text=text, kind="refusal"))
     elif results["at_threshold"]:
-        blocks += [_threshold_table(results["at_threshold"]), _ratio_table(results["ratios"])]
+        blocks.append(_threshold_table(results["at_threshold"], level))
+        blocks += _threshold_contrasts(results["at_threshold_contrasts"], level)
+        blocks.append(_ratio_table(results["ratios"], level))
         messages = {
             f"{row['model']} ({row['attack']}): {row['not_estimable']['message']}"
             for row in (*results["at_threshold"], *results["ratios"])
@@ -106,7 +106,7 @@ def _meaning() -> Paragraph:
         text="The undetected attack rate U(ε) is the share of answers in which the picture fools its source model and "
         "the observer does not say that it was changed: an attack that is seen can be stopped, and one that does not "
         "fool does nothing. A picture that the machine gets wrong unattacked counts as one that fools. The largest of "
-        "several estimated rates is a little too large on average; the area is not."
+        "several estimated rates is a little too large on average, which its interval allows for; the area is not."
     )
 
 
@@ -140,9 +140,12 @@ def _rate_figure(study: Study, told: Rows) -> Figure:
         axes.legend(loc="upper right", handlelength=3.4, title="source model", alignment="left")
         description = "; ".join(_peak(row) for row in told)
         svg = drawing.svg(figure, "undetected", title, description)
-    caption = "Share of answers to pictures that fool their source model and were not noticed; 95 % intervals over "
-    return Figure(name="undetected", title=title, description=description, svg=svg, table=_rate_table(told),
-                  caption=f"{caption}participants and pictures.")  # fmt: skip
+    level = confidence(study.plan.alpha)
+    return Figure(
+        name="undetected", title=title, description=description, svg=svg, table=_rate_table(told, level),
+        caption=f"Share of answers to pictures that fool their source model and were not noticed; {level} intervals "
+        "over participants and pictures.",
+    )  # fmt: skip
 
 
 def _peak(row: dict[str, Any]) -> str:
@@ -150,12 +153,12 @@ def _peak(row: dict[str, Any]) -> str:
     return f"{row['model']}: largest {drawing.percent(point['rate']['estimate'])} at ε = {point['eps']:g}"
 
 
-def _rate_table(told: Rows) -> Table:
+def _rate_table(told: Rows, level: str) -> Table:
     rows = [{"model": row["model"], **point} for row in told for point in row["by_eps"]]
     return Table(
         name="undetected",
-        caption="Undetected attack rate in % [95 % interval], and its parts; “if independent” is the product of fooled "
-        "and not noticed.",
+        caption=f"Undetected attack rate in % [{level} interval], and its parts; “if independent” is the product of "
+        "fooled and not noticed.",
         columns=(
             Column(head="source model", show=lambda row: row["model"], row_head=True),
             Column(head="ε", show=lambda row: wording.level(row["eps"])),
@@ -169,15 +172,16 @@ def _rate_table(told: Rows) -> Table:
     )
 
 
-def _summary_table(told: Rows) -> Table:
+def _summary_table(told: Rows, level: str) -> Table:
     return Table(
         name="undetected-summary",
-        caption="Largest undetected attack rate in %, and its area over log₂ ε between the tested ε, in octaves (1: an "
-        "attack that always fools unseen, over one doubling of ε) [95 % interval].",
+        caption="Largest undetected attack rate in %, the ε where it is found and those where it may lie, and its area "
+        "over log₂ ε between the tested ε, in octaves (1: an attack that always fools unseen, over one doubling of ε) "
+        f"[{level} interval; of the largest, at least {level}].",
         columns=(
             Column(head="source model", show=lambda row: row["model"], row_head=True),
             Column(head="largest U", show=lambda row: bracket(row["maximum"], plain_percent)),
-            Column(head="at ε", show=lambda row: wording.level(row["maximum_at"])),
+            Column(head="at ε [may be]", show=_places),
             Column(head="area", show=lambda row: bracket(row["area"])),
             Column(head="of octaves", show=lambda row: number(row["octaves"], 1)),
         ),
@@ -185,18 +189,22 @@ def _summary_table(told: Rows) -> Table:
     )
 
 
-def _contrast_table(rows: Rows) -> list[Block]:
+def _places(row: Any) -> str:
+    return f"{wording.level(row['maximum_at'])} [{', '.join(map(wording.level, row['maximum_may_be_at']))}]"
+
+
+def _contrast_table(rows: Rows, level: str) -> list[Block]:
     if not rows:
         return []
     table = Table(
         name="undetected-contrasts",
-        caption="Differences in U between source models, paired by participants and pictures [95 % interval]; p "
-        "corrected after Holm for all pairs.",
+        caption=f"Differences in U between source models, paired by participants and pictures [{level} interval; of "
+        f"the largest U, at least {level}]; p corrected after Holm for all pairs.",
         columns=(
             Column(head="source models", show=lambda row: f"{row['first']} − {row['second']}", row_head=True),
             Column(head="of", show=lambda row: QUANTITIES[row["quantity"]]),
             Column(head="difference", show=lambda row: bracket(row["difference"])),
-            Column(head="t", show=lambda row: f"{number(row['t'])} ({row['df']})"),
+            Column(head="t", show=lambda row: f"{number(row['t'])} ({number(row['df'], 1)})"),
             Column(head="p", show=lambda row: wording.p_value(row["p"])),
             Column(head="p (Holm)", show=lambda row: wording.p_value(row["p_holm"])),
         ),
@@ -205,11 +213,11 @@ def _contrast_table(rows: Rows) -> list[Block]:
     return [table]
 
 
-def _threshold_table(rows: Rows) -> Table:
+def _threshold_table(rows: Rows, level: str) -> Table:
     return Table(
         name="accuracy-at-threshold",
         caption="Robust accuracy in % where people begin to see: read off the robustness curve at their threshold, "
-        "linear in log₂ ε between tested ε and linear in ε below the smallest [95 % interval].",
+        f"linear in log₂ ε between tested ε and linear in ε below the smallest [{level} interval].",
         columns=(
             Column(head="source model", show=lambda row: row["model"], row_head=True),
             Column(head="attack", show=lambda row: row["attack"]),
@@ -221,11 +229,32 @@ def _threshold_table(rows: Rows) -> Table:
     )
 
 
-def _ratio_table(rows: Rows) -> Table:
+def _threshold_contrasts(rows: Rows, level: str) -> list[Block]:
+    if not rows:
+        return []
+    table = Table(
+        name="accuracy-at-threshold-contrasts",
+        caption="Differences of robust accuracy where people begin to see, in points, each source model at its own "
+        f"threshold, paired by participants and pictures [{level} interval]; p corrected after Holm for all rows.",
+        columns=(
+            Column(head="source models", show=lambda row: f"{row['first']} − {row['second']}", row_head=True),
+            Column(head="attack", show=lambda row: row["attack"]),
+            Column(head="threshold", show=lambda row: NAMES[row["threshold"]]),
+            Column(head="difference", show=lambda row: bracket(row["difference"], plain_percent)),
+            Column(head="t", show=lambda row: f"{number(row['t'])} ({number(row['df'], 1)})"),
+            Column(head="p", show=lambda row: wording.p_value(row["p"])),
+            Column(head="p (Holm)", show=lambda row: wording.p_value(row["p_holm"])),
+        ),
+        rows=rows,
+    )
+    return [table]
+
+
+def _ratio_table(rows: Rows, level: str) -> Table:
     return Table(
         name="threshold-ratios",
         caption="People's ε₅₀ over the machine's, the ε at which accuracy lies midway between clean and floor "
-        "[95 % interval]. Above 1: the machine is fooled before people see anything.",
+        f"[{level} interval]. Above 1: the machine is fooled before people see anything.",
         columns=(
             Column(head="source model", show=lambda row: row["model"], row_head=True),
             Column(head="attack", show=lambda row: row["attack"]),
@@ -258,14 +287,25 @@ def _findings(results: dict[str, Any]) -> list[Finding]:
         for row in results["at_threshold"]
         if row["accuracy"] is not None
     ]
-    return found
+    return found + [finding for row in results["at_threshold_contrasts"] for finding in _accuracy_findings(row)]
+
+
+def _accuracy_findings(row: dict[str, Any]) -> list[Finding]:
+    """Both orders, so that a plan may name either."""
+    text = (
+        f"Robust accuracy under {row['attack']} at people's {NAMES[row['threshold']]}, {row['first']} less "
+        f"{row['second']}: {bracket(row['difference'], plain_percent)} points, t({number(row['df'], 1)}) = "
+        f"{number(row['t'])}, p {wording.p_value(row['p'])}, after Holm {wording.p_value(row['p_holm'])}."
+    )
+    names, where = (row["first"], row["second"]), f"{row['attack']}/{row['threshold']}"
+    return [Finding(analysis=f"robust-accuracy:{a}/{b}/{where}", text=text) for a, b in (names, names[::-1])]
 
 
 def _contrast_findings(row: dict[str, Any]) -> list[Finding]:
     """Both orders, so that a plan may name either."""
     text = (
         f"Area of the undetected attack rate, {row['first']} less {row['second']}: {bracket(row['difference'])} "
-        f"octaves, t({row['df']}) = {number(row['t'])}, p {wording.p_value(row['p'])}, after Holm "
+        f"octaves, t({number(row['df'], 1)}) = {number(row['t'])}, p {wording.p_value(row['p'])}, after Holm "
         f"{wording.p_value(row['p_holm'])}."
     )
     names = (row["first"], row["second"])
@@ -275,8 +315,10 @@ def _contrast_findings(row: dict[str, Any]) -> list[Finding]:
 def _methods(study: Study) -> str:
     return (
         "Undetected attack rates, robust accuracies at people's thresholds and ratios of thresholds were computed from "
-        f"the same pictures; {wording.thousands(study.replicates)} draws of participants and pictures, independent of "
-        "each other and the same for all source models (pigeonhole bootstrap, conservative), gave the standard errors; "
-        "intervals are ± t with min(participants, pictures) − 1 degrees of freedom, and contrasts were corrected after "
-        "Holm."
+        f"the same pictures. Participants, pictures and pairs of both were drawn {wording.thousands(study.replicates)} "
+        "times each, the same for all source models; variances are those of participants and of pictures less that of "
+        "pairs (Cameron, Gelbach & Miller 2011), and at least the larger of the first two; intervals are ± t with "
+        "Satterthwaite's degrees of freedom, those of single rates Wilson's with the effective number of answers. "
+        "Intervals and tests of the largest undetected attack rate are put together from those of single ε with "
+        "Bonferroni's quantile, and contrasts were corrected after Holm."
     )

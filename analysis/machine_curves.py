@@ -97,14 +97,17 @@ def _by_picture(
 def resampled(curve: MachineCurve, names: tuple[str, ...], weights: Floats, generator: np.random.Generator) -> Floats:
     """Returns the accuracy [B, K] with pictures drawn ``weights`` [B, I] times, I in the order of ``names``.
 
-    Without outcomes by picture the counts are drawn anew from binomial distributions, ε by ε.
+    Without outcomes by picture each picture is taken to fall at one ε and to stay wrong from there, the accuracies made
+    to fall, so that what is drawn hangs together over ε as that of the same pictures does.
     """
     if curve.right is None:
-        n = curve.pictures.astype(int)
-        drawn: Floats = generator.binomial(n, curve.accuracy, size=(len(weights), len(n))) / n
+        n = int(curve.pictures.max())
+        standing = np.minimum.accumulate(np.clip(curve.accuracy, 0, 1))
+        fallen = generator.multinomial(n, -np.diff(standing, prepend=1.0, append=0.0), size=len(weights))
+        drawn: Floats = 1 - np.cumsum(fallen[:, :-1], axis=1) / n
         return drawn
     place = {name: index for index, name in enumerate(names)}
-    own = weights[:, [place[name] for name in curve.names]]
+    own = weights[:, [place[name] for name in curve.names]].astype(float)
     share: Floats = (own @ curve.right) / np.maximum(own.sum(axis=1, keepdims=True), 1)
     return share
 

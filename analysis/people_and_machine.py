@@ -10,11 +10,11 @@ from matplotlib.figure import Figure as Drawing
 
 from analysis import drawing, wording
 from analysis.blocks import Column, Figure, Table
-from analysis.intervals import clustered_wilson, wilson
+from analysis.intervals import clustered_wilson, normal_quantile, wilson
 from analysis.machine_curves import MachineCurve
 from analysis.study import Study
 from analysis.trials import Task
-from analysis.wording import bracket, plain_percent
+from analysis.wording import bracket, confidence, plain_percent
 
 Rows = list[dict[str, Any]]
 LOOKS = (("X", (0, ())), ("P", (0, (5, 2))), ("d", (0, (1, 1.3))), ("*", (0, (8, 2))))
@@ -26,7 +26,8 @@ SAID: dict[Task, str] = {
 def points(study: Study, curves: Sequence[MachineCurve]) -> Rows:
     """Returns a row a point: people's share of noticing, machines' robust accuracy, each with its interval."""
     cells, rows = study.export.cells, []
-    low, high = clustered_wilson(cells.yes, cells.trials)
+    level = 1 - study.plan.alpha
+    low, high = clustered_wilson(cells.yes, cells.trials, level)
     total = cells.trials.sum(axis=0)
     for index, name in enumerate(cells.models):
         for cell in cells.columns(index):
@@ -35,7 +36,7 @@ def points(study: Study, curves: Sequence[MachineCurve]) -> Rows:
                 rows.append({"model": name, "who": "people", "eps": float(cells.eps[cell]), "n": int(total[cell]),
                              "share": {**share, "high": float(high[cell])}})  # fmt: skip
     for curve in curves:
-        lower, upper = wilson(curve.correct, curve.pictures)
+        lower, upper = wilson(curve.correct, curve.pictures, normal_quantile(level))
         rows += [
             {"model": curve.model, "who": curve.attack, "eps": float(eps), "n": int(n),
              "share": {"estimate": float(share), "low": float(a), "high": float(b)}}
@@ -70,9 +71,10 @@ def figure(study: Study, rows: Rows) -> Figure:
         svg = drawing.svg(drawn, "people-and-machine", title, description)
     caption = (
         f"People: share of answers that {SAID[study.export.task]}. Machine: share of pictures that stay right, by "
+        f"attack. {confidence(study.plan.alpha)} intervals."
     )
-    return Figure(name="people-and-machine", title=title, description=description, svg=svg,
-                  table=_curve_table(study, rows), caption=f"{caption}attack. 95 % intervals.")  # fmt: skip
+    return Figure(name="people-and-machine", title=title, description=description, svg=svg, caption=caption,
+                  table=_curve_table(study, rows))  # fmt: skip
 
 
 def _panel(axes: Axes, rows: Rows, index: int, *, first: bool, task: Task) -> None:
@@ -102,7 +104,7 @@ def _curve_table(study: Study, rows: Rows) -> Table:
     return Table(
         name="people-and-machine",
         caption=f"People: answers in % that {SAID[study.export.task]}. Machine: pictures in % that stay right under an "
-        "attack [95 % interval].",
+        f"attack [{confidence(study.plan.alpha)} interval].",
         columns=(
             Column(head="source model", show=lambda row: row["model"], row_head=True),
             Column(head="who", show=lambda row: row["who"]),

@@ -1,10 +1,14 @@
-"""What people and machines say of the same perturbations: numbers of the section "joint".
+"""The undetected attack rate: numbers of the section "joint" that people and machines give together.
 
-Undetected attack rate of source model m at ε: U(ε) = P(the picture fools m and the observer does not notice), over the
-answers to its pictures, so that whatever makes a picture both fool and go unseen is in it. Participants and pictures
-are resampled together (``analysis.crossed``), machine and people on the same pictures, all source models in the same
-draws: differences between source models are paired. Intervals: estimate ± t × standard deviation of the draws, with
-min(participants, pictures) − 1 degrees of freedom.
+U(ε) of source model m is P(the picture fools m and the observer does not notice), over the answers to its pictures, so
+that whatever makes a picture both fool and go unseen is in it. Participants and pictures are resampled
+(``analysis.crossed``), all source models in the same draws: differences between source models are paired.
+
+The largest of several estimates is too large on average. Its interval, that of the ε where it lies and those of
+differences of two maxima are therefore put together from intervals and tests of single ε, and hold at least as often
+as they say: the largest of the upper bounds at α/2 lies below the largest rate no oftener than that of its own ε, and
+the largest of the lower bounds, with α/2 shared among the ε, above it no oftener than α/2 (after Chernozhukov, Lee &
+Rosen 2013, Econometrica 81, 667–737, with Bonferroni's quantile).
 """
 
 from __future__ import annotations
@@ -14,40 +18,34 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
+from numpy.typing import NDArray
 
-from analysis import crossed, estimates, machine_curves
-from analysis.crossed import Counts
-from analysis.intervals import TAIL, wilson
+from analysis import crossed, machine_curves
+from analysis.crossed import Counts, Error, Units
+from analysis.intervals import wilson
 from analysis.likelihood import Floats
 from analysis.machine_curves import MachineCurve
 from analysis.study import Study
 from analysis.trials import run_of
-from core import rng
 from core.evaluation_comparisons import holm
 
-THRESHOLDS = ("eps_dprime1", "eps50")
-OF_TASK = {"yes-no": THRESHOLDS, "2afc": ("eps50",), "same-different": ("eps50",)}  # d′ of pairs is another one
 FEWEST = 3  # participants, and pictures
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Draws:
-    """Everything that is estimated, first as observed, then in B draws: each array [1 + B, …].
+    """What was counted: as observed, then in B draws of participants, B of pictures and B of pairs.
 
     Attributes:
-        undetected: U, [1 + B, L]; NaN where nothing was drawn. ``fooled``: share of answers to pictures that fool.
-        thresholds: log2 ε of people, by name, [1 + B, M].
-        accuracy: of each machine curve, [1 + B, K]; ``log2_eps50``: of its psychometric function, [1 + B].
+        counts: [1 + 3B, L].
+        undetected: U, [1 + 3B, L]; NaN where nothing was drawn.
+        names: pictures that were resampled, [I]; ``pictures``: how often in the draws of pictures, [B, I].
     """
 
     counts: Counts
     undetected: Floats
-    fooled: Floats
-    thresholds: dict[str, Floats]
-    curves: tuple[MachineCurve, ...]
-    accuracy: tuple[Floats, ...]
-    log2_eps50: tuple[Floats, ...]
+    names: tuple[str, ...]
+    pictures: NDArray[np.uint8]
 
 
 def forced_choice(choices: int) -> str:
@@ -99,112 +97,65 @@ def _outcomes(curve: MachineCurve) -> dict[tuple[str, float], int]:
 
 
 def draw(study: Study) -> Draws:
-    """Returns all estimates as observed and in ``study.replicates`` draws."""
-    curves = machine_curves_of(study)
-    names = tuple(sorted({name for curve in curves for name in curve.names}))
+    """Returns the counts as observed and in ``study.replicates`` draws of each factor."""
     export = study.export
+    names = tuple(sorted({name for curve in machine_curves_of(study) for name in curve.names}))
     sums = crossed.cross(export.cells, export.answers, known_outcomes(study), names)
-    generator = rng.numpy_generator(study.seed, "machine counts")
-    parts = [_estimates(study, crossed.observed(sums), curves, [curve.accuracy[None] for curve in curves])]
-    for counted, pictures in crossed.draws(sums, study.replicates, study.seed, progress=study.progress):
-        accuracy = [machine_curves.resampled(curve, sums.pictures, pictures, generator) for curve in curves]
-        parts.append(_estimates(study, counted, curves, accuracy))
-    return _joined(parts)
-
-
-def _estimates(study: Study, counted: Counts, curves: tuple[MachineCurve, ...], accuracy: list[Floats]) -> Draws:
-    cells, task = study.export.cells, study.export.task
-    used = (cells.model >= 0) | (task != "2afc")  # in 2afc two references have no right answer
-    point = estimates.point_estimates(cells, counted.yes * used, counted.trials * used, task)
-    missing = np.full(len(counted.trials), np.nan)
+    drawn = crossed.draw(sums, study.replicates, study.seed, progress=study.progress)
     return Draws(
-        counts=counted,
-        undetected=_ratio(counted.undetected, counted.judged),
-        fooled=_ratio(counted.fooled, counted.judged),
-        thresholds={
-            "eps_dprime1": point.power_law.log2_eps_dprime1,
-            "eps50": np.stack([missing if fit is None else fit.threshold for fit in point.psychometric], axis=1),
-        },
-        curves=curves,
-        accuracy=tuple(accuracy),
-        log2_eps50=tuple(
-            machine_curves.fit(curve, own).log2_eps50 if len(curve.eps) > 2 else np.full(len(own), np.nan)
-            for curve, own in zip(curves, accuracy, strict=True)
-        ),
-    )
-
-
-def _joined(parts: list[Draws]) -> Draws:
-    first = parts[0]
-    return Draws(
-        counts=first.counts,
-        undetected=np.concatenate([part.undetected for part in parts]),
-        fooled=np.concatenate([part.fooled for part in parts]),
-        thresholds={name: np.concatenate([part.thresholds[name] for part in parts]) for name in THRESHOLDS},
-        curves=first.curves,
-        accuracy=tuple(np.concatenate(column) for column in zip(*(part.accuracy for part in parts), strict=True)),
-        log2_eps50=tuple(np.concatenate(column) for column in zip(*(part.log2_eps50 for part in parts), strict=True)),
-    )
+        counts=drawn.counts, undetected=_ratio(drawn.counts.undetected, drawn.counts.judged), names=sums.pictures,
+        pictures=drawn.pictures,
+    )  # fmt: skip
 
 
 def _ratio(numerator: Floats, denominator: Floats) -> Floats:
     return np.divide(numerator, denominator, out=np.full_like(numerator, np.nan), where=denominator > 0)
 
 
-def units(study: Study, model: int) -> int:
-    """Returns the smaller of how many participants answered to, and how many pictures were shown of, a source model."""
+def units(study: Study, *models: int) -> Units:
+    """Returns how many participants answered to, and how many pictures were shown of, the least shown source model."""
     answers, cells = study.export.answers, study.export.cells
-    own = cells.model[answers.cell] == model
-    return min(len(np.unique(answers.participant[own])), len(np.unique(answers.picture[own])))
-
-
-def spread_interval(values: Floats, n: int, bounds: tuple[float | None, float | None] = (None, None)) -> dict[str, Any]:
-    """Returns estimate (the first value), low and high, clipped to ``bounds``; ``None`` where a draw has no value."""
-    estimate, drawn = float(values[0]), values[1:]
-    known = drawn[np.isfinite(drawn)]
-    if not np.isfinite(estimate) or len(known) < 0.9 * len(drawn):
-        return {"estimate": estimate if np.isfinite(estimate) else None, "low": None, "high": None}
-    half = float(student.ppf(1 - TAIL, max(n - 1, 1)) * known.std(ddof=1))
-    low, high = estimate - half, estimate + half
-    if bounds[0] is not None and bounds[1] is not None:
-        low, high = max(low, bounds[0]), min(high, bounds[1])
-    return {"estimate": estimate, "low": low, "high": high}
+    owner = cells.model[answers.cell]
+    shown = [np.flatnonzero(owner == model) for model in models]
+    return Units(
+        participants=min(len(np.unique(answers.participant[own])) for own in shown),
+        pictures=min(len(np.unique(answers.picture[own])) for own in shown),
+    )
 
 
 def rates(study: Study, found: Draws, model: int) -> list[dict[str, Any]]:
     """Returns a row an ε of one source model: U with its interval, its parts, and their product (independence)."""
     cells, counted, rows = study.export.cells, found.counts, []
-    for cell in np.flatnonzero(cells.model == model):
-        judged, undetected = counted.judged[0, cell], counted.undetected[0, cell]
-        if judged == 0:
-            continue
-        interval = spread_interval(found.undetected[:, cell], units(study, model), (0.0, 1.0))
-        low, high = wilson(np.array(undetected), np.array(judged))  # draws cannot vary where nothing or all was missed
+    levels = _judged(study, found, model)
+    bounds = _bounds(study, found, model, study.plan.alpha / 2)
+    for cell, low, high in zip(levels, *bounds, strict=True):
+        judged, missed = counted.judged[0, cell], counted.undetected[0, cell]
         unseen = 1 - counted.yes[0, cell] / counted.trials[0, cell]
         fooled = counted.fooled[0, cell] / judged
         rows.append(
             {
-                "eps": float(cells.eps[cell]), "answers": int(judged), "undetected": int(undetected),
-                "rate": {
-                    "estimate": float(undetected / judged),
-                    "low": min(float(low), 1.0 if interval["low"] is None else interval["low"]),
-                    "high": max(float(high), 0.0 if interval["high"] is None else interval["high"]),
-                },
+                "eps": float(cells.eps[cell]), "answers": int(judged), "undetected": int(missed),
+                "rate": {"estimate": float(missed / judged), "low": float(low), "high": float(high)},
                 "fooled": float(fooled), "unseen": float(unseen), "if_independent": float(fooled * unseen),
             }
         )  # fmt: skip
     return rows
 
 
-def summaries(study: Study, found: Draws, model: int) -> dict[str, Floats]:
-    """Returns the largest U and its area over log2 ε (trapezia, in octaves) between the tested ε, [1 + B] each."""
+def _bounds(study: Study, found: Draws, model: int, tail: float) -> tuple[Floats, Floats]:
+    """Bounds [K] of U at the ε of a source model, each with ``tail`` beyond it.
+
+    Wilson's, of as many answers as would have the standard error of U if they were independent (the effective number of
+    Rao & Scott 1992, Biometrics 48, 577–585), and no more than there are: draws cannot vary where nothing was missed.
+    """
     levels = _judged(study, found, model)
-    values = found.undetected[:, levels]
-    x = np.log2(study.export.cells.eps[levels])
-    return {"maximum": values.max(axis=1), "area": np.trapezoid(values, x, axis=1)}
+    spread, n = crossed.error(found.undetected[:, levels], units(study, model)), found.counts.judged[0, levels]
+    rate, variance = found.undetected[0, levels], np.nan_to_num(spread.standard, nan=np.inf) ** 2
+    effective = np.divide(rate * (1 - rate), variance, out=n.copy(), where=variance > 0)
+    return wilson(rate * np.minimum(effective, n), np.minimum(effective, n), spread.quantile(tail))
 
 
-def _judged(study: Study, found: Draws, model: int) -> np.ndarray:
+def _judged(study: Study, found: Draws, model: int) -> NDArray[np.int64]:
     return np.flatnonzero((study.export.cells.model == model) & (found.counts.judged[0] > 0))
 
 
@@ -214,82 +165,110 @@ def levels_judged(study: Study, found: Draws, model: int) -> Floats:
     return levels
 
 
+def maximum(study: Study, found: Draws, model: int) -> dict[str, Any]:
+    """Returns the largest U and the ε where it lies, with an interval and with the ε that it may lie at."""
+    levels = _judged(study, found, model)
+    tail, values = study.plan.alpha / 2, found.undetected[:, levels]
+    return {
+        "maximum": {
+            "estimate": float(values[0].max()),
+            "low": float(_bounds(study, found, model, tail / len(levels))[0].max()),
+            "high": float(_bounds(study, found, model, tail)[1].max()),
+        },
+        "maximum_at": float(study.export.cells.eps[levels[values[0].argmax()]]),
+        "maximum_may_be_at": study.export.cells.eps[levels[_may_be_largest(study, model, values)]].tolist(),
+    }  # fmt: skip
+
+
+def _may_be_largest(study: Study, model: int, values: Floats) -> NDArray[np.bool_]:
+    """Of which ε no other has a rate that is larger by more than chance, [K]; Bonferroni over the others."""
+    alpha = study.plan.alpha / max(values.shape[1] - 1, 1)
+    kept = []
+    for index in range(values.shape[1]):
+        larger = values - values[:, [index]]
+        spread = crossed.error(larger, units(study, model))
+        kept.append(bool((_statistic(larger[0], spread) <= spread.quantile(alpha)).all()))
+    return np.array(kept)
+
+
+def _statistic(estimate: Floats, spread: Error) -> Floats:
+    """Estimates over their standard errors, [...]; 0 where the draws do not vary or are too few."""
+    return np.divide(estimate, spread.standard, out=np.zeros_like(estimate), where=spread.standard > 0)
+
+
+def area(study: Study, found: Draws, model: int) -> dict[str, Any]:
+    """Returns the area of U over log2 ε (trapezia, in octaves) between the tested ε, with its interval.
+
+    Where no draw varies, the bounds are those of U at all ε together, α shared among them.
+    """
+    x = np.log2(levels_judged(study, found, model))
+    values, own = areas(study, found, model), units(study, model)
+    if crossed.error(values, own).standard != 0:
+        return crossed.interval(values, own, study.plan.alpha, (0.0, float(x[-1] - x[0])))
+    low, high = _bounds(study, found, model, study.plan.alpha / 2 / len(x))
+    return {"estimate": float(values[0]), "low": float(np.trapezoid(low, x)), "high": float(np.trapezoid(high, x))}
+
+
+def areas(study: Study, found: Draws, model: int) -> Floats:
+    """Returns the area in every draw, [1 + 3B]."""
+    levels = _judged(study, found, model)
+    return np.trapezoid(found.undetected[:, levels], np.log2(study.export.cells.eps[levels]), axis=1)
+
+
 def contrasts(study: Study, found: Draws, quantity: str) -> list[dict[str, Any]]:
-    """Returns the differences of a summary of U between all pairs of source models, paired, with Holm's correction."""
+    """Returns the differences of ``area`` or ``maximum`` between all pairs of source models, paired, after Holm.
+
+    Pairs whose ε differ are left out, since an area over other ε is another quantity, and so are those whose difference
+    is the same in every draw, of which nothing is known.
+    """
     models = [index for index in range(len(study.export.cells.models)) if len(levels_judged(study, found, index)) > 1]
-    values = {index: summaries(study, found, index)[quantity] for index in models}
+    difference = {"area": _area_difference, "maximum": _maximum_difference}[quantity]
     rows = []
     for first, second in combinations(models, 2):
-        same = np.array_equal(levels_judged(study, found, first), levels_judged(study, found, second))
-        if same:  # an area over other ε is another quantity
-            rows.append(_contrast(study, quantity, first, second, values[first] - values[second]))
+        if np.array_equal(levels_judged(study, found, first), levels_judged(study, found, second)):
+            row = difference(study, found, first, second)
+            rows += [] if row is None else [_named(study, quantity, first, second) | row]
     corrected = holm([row["p"] for row in rows])
     return [{**row, "p_holm": p} for row, p in zip(rows, corrected, strict=True)]
 
 
-def _contrast(study: Study, quantity: str, first: int, second: int, difference: Floats) -> dict[str, Any]:
-    n = min(units(study, first), units(study, second))
-    interval = spread_interval(difference, n)
-    sd = float(np.nanstd(difference[1:], ddof=1))
-    t = interval["estimate"] / sd if sd > 0 else 0.0
+def _named(study: Study, quantity: str, first: int, second: int) -> dict[str, Any]:
     models = study.export.cells.models
-    return {
-        "first": models[first], "second": models[second], "quantity": quantity, "difference": interval,
-        "t": float(t), "df": n - 1, "p": float(2 * student.sf(abs(t), n - 1)),
-    }  # fmt: skip
+    return {"first": models[first], "second": models[second], "quantity": quantity}
 
 
-def at_threshold(study: Study, found: Draws, index: int, name: str) -> dict[str, Any]:
-    """Returns the robust accuracy of one machine curve at people's threshold, or why it cannot be said."""
-    curve, cells = found.curves[index], study.export.cells
-    model = cells.models.index(curve.model)
-    log2_eps = found.thresholds[name][:, model]
-    row: dict[str, Any] = {"model": curve.model, "attack": curve.attack, "threshold": name}
-    reason = _refused(study, model, float(log2_eps[0]))
-    if reason is None and 2 ** log2_eps[0] > curve.eps[-1]:
-        reason = "the threshold lies above the largest ε at which the machine was attacked"
-    if reason is not None:
-        return {**row, "eps": None, "accuracy": None, "not_estimable": {"reason": "no_threshold", "message": reason}}
-    levels = cells.eps[cells.model == model]
-    bounded = np.clip(log2_eps, np.log2(levels.min()) - 1, np.log2(min(levels.max() * 2, curve.eps[-1])))
-    accuracy = machine_curves.accuracy_at(curve, found.accuracy[index], 2.0**bounded)
-    interval = spread_interval(accuracy, units(study, model), (0.0, 1.0))
-    return {**row, "eps": float(2 ** log2_eps[0]), "accuracy": interval}
+def _area_difference(study: Study, found: Draws, first: int, second: int) -> dict[str, Any] | None:
+    return tested(study, areas(study, found, first) - areas(study, found, second), units(study, first, second))
 
 
-def ratio(study: Study, found: Draws, index: int) -> dict[str, Any]:
-    """Returns people's ε50 over the machine's under one attack, or why it cannot be said."""
-    curve, cells = found.curves[index], study.export.cells
-    model = cells.models.index(curve.model)
-    human, machine = found.thresholds["eps50"][:, model], found.log2_eps50[index]
-    row: dict[str, Any] = {"model": curve.model, "attack": curve.attack}
-    reason = _refused(study, model, float(human[0])) or _machine_refused(curve, float(machine[0]))
-    if reason is not None:
-        return {**row, "ratio": None, "not_estimable": {"reason": "no_threshold", "message": reason}}
-    octaves = spread_interval(human - machine, units(study, model))
-    bounds = {key: None if value is None else float(2**value) for key, value in octaves.items()}
-    eps = {"eps50_human": float(2 ** human[0]), "eps50_machine": float(2 ** machine[0])}
-    return {**row, **eps, "ratio": bounds, "octaves": octaves}
+def tested(study: Study, values: Floats, own: Units) -> dict[str, Any] | None:
+    """Returns the interval of a difference [1 + 3B] and its t test; ``None`` where the draws do not vary."""
+    spread = crossed.error(values, own)
+    if not spread.standard > 0 or not np.isfinite(values[0]):
+        return None
+    t = float(values[0] / spread.standard)
+    difference = crossed.interval(values, own, study.plan.alpha)
+    return {"difference": difference, "t": t, "df": float(spread.df), "p": float(spread.p(np.array(t)))}
 
 
-def _refused(study: Study, model: int, log2_eps: float) -> str | None:
-    """Why a source model has no threshold of people, in words."""
-    task = study.export.task
-    cells = estimates.counted(study.export.cells, task)
-    reason = estimates.refusal(cells, model, task)
-    levels = np.log2(cells.eps[cells.model == model])
-    if reason is None and (not np.isfinite(log2_eps) or log2_eps > levels.max()):
-        reason = "above_range"
-    if reason is None and log2_eps < levels.min():
-        reason = "below_range"
-    return None if reason is None else f"people's threshold: {estimates.REASONS[reason]}"
+def _maximum_difference(study: Study, found: Draws, first: int, second: int) -> dict[str, Any] | None:
+    """The largest rate of one source model less that of another: max over its ε of the least difference to the other's.
 
-
-def _machine_refused(curve: MachineCurve, log2_eps: float) -> str | None:
-    if len(curve.eps) < 3:
-        return "the machine was attacked at one ε alone"
-    if not np.isfinite(log2_eps) or log2_eps > np.log2(curve.eps[-1]):
-        return "the machine's accuracy does not fall half-way within the ε that were tested"
-    if log2_eps < np.log2(curve.eps[1]):
-        return "the machine's accuracy has fallen half-way below the smallest ε that was tested"
-    return None
+    Bounds are those of all differences between one ε each: the truth is max min and min max of the true ones.
+    """
+    one, two = (found.undetected[:, _judged(study, found, index)] for index in (first, second))
+    values = one[:, :, None] - two[:, None, :]
+    spread = crossed.error(values, units(study, first, second))
+    if not (spread.standard > 0).any():
+        return None
+    least = Error(standard=np.nan_to_num(spread.standard, nan=np.inf), df=spread.df.min())
+    half = least.quantile(study.plan.alpha / 2 / one.shape[1]) * least.standard
+    statistic = _statistic(values[0], least)
+    t = max(statistic.max(axis=0).min(), 0.0) + min(statistic.min(axis=1).max(), 0.0)
+    difference = {
+        "estimate": float(one[0].max() - two[0].max()),
+        "low": max(float((values[0] - half).max(axis=0).min()), -1.0),
+        "high": min(float((values[0] + half).min(axis=1).max()), 1.0),
+    }
+    p = min(one.shape[1] * float(least.p(np.array(t))), 1.0)
+    return {"difference": difference, "t": float(t), "df": float(least.df), "p": p}

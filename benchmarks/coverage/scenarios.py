@@ -8,6 +8,7 @@ from functools import partial
 from benchmarks.coverage import (
     crossed_studies,
     demo_design,
+    joint_studies,
     mixed_model_studies,
     people,
     ratings_and_times,
@@ -42,7 +43,7 @@ CURVES = (
 )
 
 
-PRINTED = (*sensitivities.CELLS, *ratings_and_times.CELLS)
+PRINTED = (*joint_studies.CELLS, *sensitivities.CELLS, *ratings_and_times.CELLS)
 
 
 def cells(scale: float = 1.0) -> list[Cell]:
@@ -55,10 +56,6 @@ def cells(scale: float = 1.0) -> list[Cell]:
         Cell(
             name="mixed-model", words="mixed model: 20 participants × 40 pictures, 2 source models × 6 ε × 10 trials",
             times=_times(400, scale), one=mixed_model_studies.mixed, shares=mixed_model_studies.mixed_shares,
-        ),
-        Cell(
-            name="undetected", words="attacks that go undetected: 20 participants × 40 pictures, 2 source models",
-            times=_times(400, scale), one=crossed_studies.rate, shares=crossed_studies.rate_shares,
         ),
         Cell(
             name="machines", words="two equally robust machines on 200 pictures",

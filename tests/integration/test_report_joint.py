@@ -78,9 +78,40 @@ def test_maximum_and_area_are_those_of_the_points(together):
     for model in together.results["undetected"]:
         rates = [row["rate"]["estimate"] for row in model["by_eps"]]
         assert model["maximum"]["estimate"] == max(rates)
+        assert model["maximum"]["low"] <= max(rates) <= model["maximum"]["high"]
+        assert model["maximum_at"] in model["maximum_may_be_at"]
         assert model["area"]["estimate"] == pytest.approx(np.trapezoid(rates, np.log2(EPS)))
         assert model["octaves"] == 5
         assert 0 <= model["area"]["low"] <= model["area"]["estimate"] <= model["area"]["high"] <= 5
+
+
+def test_the_largest_rate_has_bounds_that_allow_for_having_been_picked(together):
+    for model in together.results["undetected"]:
+        assert model["maximum"]["low"] < max(row["rate"]["low"] for row in model["by_eps"])
+        assert model["maximum"]["high"] == max(row["rate"]["high"] for row in model["by_eps"])
+
+
+def test_a_smaller_alpha_gives_wider_intervals_and_says_so(study, together):
+    strict = joint.section(dataclasses.replace(study, plan=Plan(alpha=0.01)))
+    for name in ("maximum", "area"):
+        one, other = (found.results["undetected"][0][name] for found in (strict, together))
+        assert one["high"] - one["low"] > other["high"] - other["low"]
+    captions = [block.caption for block in strict.blocks if hasattr(block, "caption")]
+    captions += [block.table.caption for block in strict.blocks if hasattr(block, "svg")]
+    assert not any("95 %" in caption for caption in captions)
+    assert sum("99 % interval" in caption for caption in captions) >= 6
+
+
+def test_accuracies_at_peoples_thresholds_are_compared_between_models(together):
+    rows = {(row["model"], row["threshold"]): row["accuracy"] for row in together.results["at_threshold"]}
+    found = together.results["at_threshold_contrasts"]
+    assert len(found) == 6
+    for row in found:
+        one, two = (rows[row[key], row["threshold"]]["estimate"] for key in ("first", "second"))
+        assert row["difference"]["estimate"] == pytest.approx(one - two)
+        assert row["p"] <= row["p_holm"]
+    names = {finding.analysis for finding in together.findings}
+    assert {"robust-accuracy:sip-at/standard/pgd-20/eps50", "robust-accuracy:standard/sip-at/pgd-20/eps50"} <= names
 
 
 def test_a_visible_model_is_less_dangerous_than_one_that_fools_unseen(together):
@@ -93,12 +124,26 @@ def test_a_visible_model_is_less_dangerous_than_one_that_fools_unseen(together):
     assert {f.analysis for f in together.findings} >= {"undetected:sip-at/standard", "undetected:standard/sip-at"}
 
 
-def test_contrasts_of_a_model_with_itself_are_nothing(study):
-    found = undetected.draw(study)
-    values = undetected.summaries(study, found, 0)["area"]
-    assert (values - values == 0).all()
-    one, two = undetected.draw(study), undetected.summaries(study, found, 1)["area"]
-    np.testing.assert_array_equal(undetected.summaries(study, one, 1)["area"], two)
+def test_the_same_seed_draws_the_same(study):
+    one, two = (undetected.areas(study, undetected.draw(study), 1) for _ in range(2))
+    np.testing.assert_array_equal(one, two)
+
+
+def silent(study: Study) -> Study:
+    """The same answers, none of them to a picture that fools."""
+    answers = study.export.answers
+    none = dataclasses.replace(answers, fooled=np.where(answers.fooled > 0, 0, answers.fooled).astype(np.int8))
+    return dataclasses.replace(study, export=dataclasses.replace(study.export, answers=none))
+
+
+def test_where_nothing_fools_the_rates_have_upper_bounds_and_no_difference_is_tested(study):
+    found = joint.section(silent(study)).results
+    model = found["undetected"][0]
+    assert (model["maximum"]["estimate"], model["area"]["estimate"]) == (0, 0)
+    assert 0 < model["maximum"]["high"] < 1
+    assert 0 < model["area"]["high"] < 5
+    assert model["maximum_may_be_at"] == list(EPS)
+    assert found["contrasts"] == []
 
 
 def test_accuracy_is_read_off_at_peoples_threshold(study, together):
@@ -366,7 +411,8 @@ def test_answers_that_are_lost_at_large_eps_are_noticed(tmp_path):
 def test_answers_that_are_lost_anywhere_are_reported_as_often_as_alpha_says():
     generator = rng.numpy_generator(1, "lost anywhere")
     eps = np.repeat([0.0, 1.0, 4.0, 16.0], 50)
-    p = [design_checks._trend(eps, generator.random(200) < 0.2)["p"] for _ in range(1000)]
+    person = np.arange(200) % 8
+    p = [design_checks.trend(eps, generator.random(200) < 0.2, person)["p"] for _ in range(1000)]
     assert 0.03 < np.mean(np.array(p) < 0.05) < 0.07
 
 

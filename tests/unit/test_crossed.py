@@ -74,22 +74,53 @@ def test_the_same_seed_draws_the_same_weights_and_each_sums_to_its_number():
         assert (one[1].sum(axis=1) == 9).all()
 
 
+def test_draws_are_those_of_participants_pictures_and_pairs():
+    cells, answers, fooled = study(5, 7, rng.numpy_generator(1, "crossed draws"))
+    sums = crossed.cross(cells, answers, fooled)
+    drawn = crossed.draw(sums, 300, 1, progress=False)
+    assert drawn.counts.trials.shape == (1 + 3 * 300, 2)
+    assert (drawn.counts.trials[:, 1] == 35).all()  # everybody saw everything: whoever is drawn, as many answers
+    assert (drawn.pictures.sum(axis=1) == 7).all()
+    np.testing.assert_allclose(drawn.counts.yes[0], crossed.observed(sums).yes[0])
+
+
+@pytest.mark.parametrize(("sd_people", "sd_pictures"), [(0.3, 0.2), (0.0, 0.0)])
+def test_the_variance_of_a_mean_is_that_of_a_two_way_layout(sd_people, sd_pictures):
+    """Of y = a_i + b_j + e_ij it is σ²ₐ/P + σ²_b/I + σ²ₑ/PI; drawing both factors at once gives σ²ₑ/PI three times."""
+    generator, people, pictures = rng.numpy_generator(1, "two-way layout"), 30, 50
+    values = sd_people * generator.standard_normal((people, 1)) + sd_pictures * generator.standard_normal(pictures)
+    values = values + generator.standard_normal((people, pictures))
+
+    def means(of: np.ndarray) -> np.ndarray:
+        return generator.multinomial(len(of), np.full(len(of), 1 / len(of)), size=2000) @ of / len(of)
+
+    draws = [[values.mean()], means(values.mean(axis=1)), means(values.mean(axis=0)), means(values.ravel())]
+    own = values.mean(axis=1).var(ddof=1) / people, values.mean(axis=0).var(ddof=1) / pictures
+    found = crossed.error(np.concatenate(draws), crossed.Units(participants=people, pictures=pictures))
+    assert found.standard**2 == pytest.approx(max(sum(own) - values.var() / values.size, *own), rel=0.12)
+    assert min(people, pictures) - 1 <= found.df <= people + pictures - 2
+
+
+def test_a_bound_is_left_open_where_a_tenth_of_the_draws_have_no_value():
+    values = np.concatenate([[0.5], np.linspace(0, 1, 30)])
+    units = crossed.Units(participants=4, pictures=9)
+    assert crossed.interval(values, units, 0.05)["low"] is not None
+    values[5:7] = np.nan
+    assert crossed.interval(values, units, 0.05) == {"estimate": 0.5, "low": None, "high": None}
+
+
 @pytest.mark.parametrize(("people", "pictures"), [(12, 20), (24, 12)])
-def test_crossed_intervals_cover_the_undetected_rate_at_least_as_often_as_they_say(people, pictures):
-    """They are documented as conservative: only the lower bound binds, 400 studies at exact binomial α = 0.005."""
+def test_crossed_intervals_cover_the_undetected_rate_as_often_as_they_say(people, pictures):
+    """400 studies, exact binomial band at α = 0.01."""
     generator = rng.numpy_generator(3, "crossed coverage")
     truth = np.mean([_rate(study(60, 200, generator)) for _ in range(60)])
-    covered = 0
+    units, covered = crossed.Units(participants=people, pictures=pictures), 0
     for replicate in range(400):
-        cells, answers, fooled = study(people, pictures, generator)
-        sums = crossed.cross(cells, answers, fooled)
-        drawn = np.concatenate(
-            [c.undetected[:, 1] / c.judged[:, 1] for c, _ in crossed.draws(sums, 200, replicate, progress=False)]
-        )
-        rate = np.array(_rate((cells, answers, fooled)))
-        low, high = intervals.t_interval(rate, drawn, min(people, pictures))
-        covered += low <= truth <= high
-    assert covered >= 0.92 * 400
+        sums = crossed.cross(*study(people, pictures, generator))
+        counts = crossed.draw(sums, 200, replicate, progress=False).counts
+        found = crossed.interval(counts.undetected[:, 1] / counts.judged[:, 1], units, 0.05)
+        covered += found["low"] <= truth <= found["high"]
+    assert 0.92 * 400 <= covered <= 0.975 * 400
 
 
 def _rate(simulated: tuple[Cells, Answers, np.ndarray]) -> float:
