@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.stats import norm
 
 from analysis import wording
@@ -130,7 +131,7 @@ def missing(study: Study) -> Row:
     main = trials[(trials["phase"] == "main").to_numpy() & (trials["catch"] == "").to_numpy()]
     known = "aborted_trials" in people
     lost = _stand_ins(main, people) if known else np.zeros(len(main), dtype=bool)
-    eps = main["eps_asked"].to_numpy()
+    eps, person = main["eps_asked"].to_numpy(), pd.factorize(main["session_id"])[0]
     untimed = np.isnan(main["rt_ms"].to_numpy())
     by_eps = [
         {"eps": float(level), "answered": int((eps == level).sum()), "replaced": int(lost[eps == level].sum()),
@@ -139,7 +140,7 @@ def missing(study: Study) -> Row:
     ]  # fmt: skip
     return {
         "replacement_known": known, "by_eps": by_eps, "replaced": int(lost.sum()), "without_time": int(untimed.sum()),
-        "replaced_by_eps": _trend(eps, lost), "without_time_by_eps": _trend(eps, untimed),
+        "replaced_by_eps": trend(eps, lost, person), "without_time_by_eps": trend(eps, untimed, person),
     }  # fmt: skip
 
 
@@ -151,13 +152,27 @@ def _stand_ins(main: pd.DataFrame, people: pd.DataFrame) -> np.ndarray:
     return found
 
 
-def _trend(eps: Floats, event: np.ndarray) -> Row | None:
-    """Cochran-Armitage test of a trend of a share over the rank of ε; ``None`` where there are too few events."""
-    if not FEWEST_EVENTS <= event.sum() <= len(event) - FEWEST_EVENTS or len(np.unique(eps)) < 2:
+def trend(eps: Floats, event: NDArray[np.bool_], person: NDArray[np.int64]) -> Row | None:
+    """Returns z and p of a trend of a share over the rank of ε; ``None`` where there are too few events.
+
+    Cochran and Armitage's test within participants (Mantel 1963): each is compared with its own mean over what it was
+    shown, so that neither who loses more answers nor who was shown which ε passes for a trend.
+
+    Args:
+        eps: of each trial, [N].
+        event: whether it happened, [N].
+        person: index of the participant, [N].
+    """
+    if not FEWEST_EVENTS <= event.sum() <= len(event) - FEWEST_EVENTS:
         return None
     score = np.unique(eps, return_inverse=True)[1].astype(float)
-    share = event.mean()
-    z = ((score - score.mean()) * event).sum() / np.sqrt(share * (1 - share) * ((score - score.mean()) ** 2).sum())
+    n = np.bincount(person)
+    events = np.bincount(person, event)
+    own = score - (np.bincount(person, score) / n)[person]
+    spread = np.bincount(person, own**2) * events * (n - events) / np.maximum(n * (n - 1), 1)
+    if spread.sum() == 0:
+        return None
+    z = (own * event).sum() / np.sqrt(spread.sum())
     return {"z": float(z), "p": float(2 * norm.sf(abs(z)))}
 
 

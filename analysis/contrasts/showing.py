@@ -106,9 +106,10 @@ def _effect(contrast: Contrast, people: ParticipantThresholds) -> dict[str, Any]
     fitted = people.difference(contrast.first, contrast.second)
     if fitted is None:
         return None
+    low, high = fitted.effect_interval
     return {
-        "estimate": fitted.effect_size, "exact": fitted.exact, "censored": fitted.above + fitted.below,
-        "unknown": fitted.unknown,
+        "estimate": fitted.effect_size, "low": low, "high": high, "exact": fitted.exact,
+        "censored": fitted.above + fitted.below, "unknown": fitted.unknown,
     }  # fmt: skip
 
 
@@ -141,7 +142,7 @@ def _difference_words(row: Row) -> str:
         f"p {p_value(row['p'])}, p_Holm {p_value(row['p_holm'])} ({wording.plural(row['family'], 'test')})"
     )
     effect = row["d_z"]
-    return f"{text}, d_z = {number(effect['estimate'])}." if effect else f"{text}."
+    return f"{text}, d_z = {bracket(effect)}." if effect else f"{text}."
 
 
 def _equivalence_words(row: Row) -> str:
@@ -190,7 +191,8 @@ def _methods(plan: Plan, replicates: int, people: ParticipantThresholds) -> str:
     if people.answered.any():
         text += (
             f" d_z is the mean over the standard deviation of participants’ own threshold differences (normal, "
-            f"censored beyond the tested range), of those with {FEWEST_TRIALS} answers to each source model."
+            f"censored beyond the tested range), of those with {FEWEST_TRIALS} answers to each source model, with the "
+            "interval of the noncentral t."
         )
     return text
 
@@ -256,12 +258,12 @@ def _table(rows: list[dict[str, Any]]) -> Table:
         Column(head="p", show=lambda row: p_value(row["p"])),
         Column(head="Holm", show=lambda row: p_value(row["p_holm"])),
         Column(head="max-t", show=lambda row: p_value(row["p_max_t"])),
-        Column(head="d_z", show=lambda row: number(row["d_z"]["estimate"]) if row["d_z"] else NONE),
+        Column(head="d_z", show=lambda row: bracket(row["d_z"]) if row["d_z"] else NONE),
     )
     return Table(
         name="contrasts",
         caption="Threshold ratios [95 % interval] with tests of difference: p, adjusted by Holm and by max-t within "
-        "the family; d_z: participants’ own differences.",
+        "the family; d_z [95 % interval]: participants’ own differences.",
         columns=columns,
         rows=rows,
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.special import log_ndtr
+from scipy.optimize import brentq, minimize
+from scipy.special import log_ndtr, nctdtr
 from scipy.stats import t as student
 
 from analysis.intervals import LEVEL
@@ -14,6 +14,7 @@ from analysis.likelihood import Floats
 
 FEWEST_EXACT = 3
 STEP = 1e-4  # of the second differences, in standard deviations
+LEAST_SHIFT, FARTHEST = 3.0, 8.0  # where noncentralities are sought: the lower bound of t = 0 is −1.96
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,22 @@ class NormalFit:
     def effect_size(self) -> float:
         """Mean over standard deviation: d_z where the values are differences."""
         return self.mean / self.sd
+
+    @property
+    def effect_interval(self) -> tuple[float, float]:
+        """95 % bounds on the effect size, by the noncentral t (Steiger & Fouladi 1997).
+
+        They are the noncentralities under which a t as small or as large as this one comes up in 2.5 % of samples, in
+        units of the effect size; exact without censoring.
+        """
+        size = abs(self.t)
+        reach = size + FARTHEST * float(np.sqrt(1 + size**2 / self.df))
+        low, high = (
+            float(brentq(lambda shift, p=p: nctdtr(self.df, shift, size) - p, -LEAST_SHIFT, reach))
+            for p in ((1 + LEVEL) / 2, (1 - LEVEL) / 2)
+        )
+        unit = self.standard_error / self.sd
+        return (low * unit, high * unit) if self.t >= 0 else (-high * unit, -low * unit)
 
 
 def fit_normal(low: Floats, high: Floats) -> NormalFit | None:

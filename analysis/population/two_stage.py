@@ -14,7 +14,9 @@ import numpy as np
 from analysis import estimates, signal_detection
 from analysis.likelihood import Floats
 from analysis.population.censored_normal import NormalFit, fit_normal
-from analysis.threshold_draws import QUANTITIES, Quantity, eps50, signal_levels
+from analysis.psychometric import PsychometricFit, fit_psychometric
+from analysis.psychometric.fitting import evaluation
+from analysis.threshold_draws import QUANTITIES, Quantity, signal_levels
 from analysis.trials import Cells, Task
 
 FEWEST_TRIALS, FEWEST_LEVELS = 20, 3
@@ -25,7 +27,7 @@ class ParticipantThresholds:
     """Bounds on each participant's log2 ε, [P, M]; equal where it is known, −∞ and ∞ where nothing is.
 
     ``answered`` says who gave enough answers to a source model to be fitted; for the others the bounds are NaN.
-    ``error`` is the standard error of a known threshold, [P, M]; NaN where it was not computed (outside yes-no).
+    ``error`` is the standard error of a known threshold, [P, M], from the expected information and the priors.
     """
 
     quantity: Quantity
@@ -68,9 +70,27 @@ def _estimates(cells: Cells, task: Task, quantity: Quantity) -> tuple[Floats, Fl
     if quantity == "eps_dprime1":
         law = signal_detection.fit_power_law(cells.eps, cells.model, cells.yes, cells.trials)
         return law.log2_eps_dprime1, signal_detection.threshold_errors(law, cells.eps, cells.model, cells.trials)
-    each = [eps50(cells, index, task, cells.yes, cells.trials) for index in range(len(cells.models))]
-    found = np.stack(each, axis=1)
-    return found, np.full_like(found, np.nan)
+    each = [_middle(cells, index, task) for index in range(len(cells.models))]
+    return np.stack([found for found, _ in each], axis=1), np.stack([error for _, error in each], axis=1)
+
+
+def _middle(cells: Cells, index: int, task: Task) -> tuple[Floats, Floats]:
+    """log2 ε₅₀ [P] with its standard error; NaN with fewer than two levels."""
+    columns = cells.columns(index)
+    levels = estimates.levels_of(cells, columns)
+    if len(np.unique(levels[1:])) < 2:
+        nothing = np.full(len(cells.yes), np.nan)
+        return nothing, nothing
+    model = estimates.model_of(task, cells.choices)
+    fit = fit_psychometric(model, levels, cells.yes[:, columns], cells.trials[:, columns])
+    return fit.threshold, middle_errors(fit)
+
+
+def middle_errors(fit: PsychometricFit) -> Floats:
+    """Returns standard errors [B] of the thresholds m of fitted curves, from expected information and priors."""
+    information = evaluation(fit.model, fit.axis, fit.hits, fit.trials)(fit.fit.parameters, np.arange(len(fit.hits)))[2]
+    errors: Floats = np.sqrt(np.linalg.pinv(information, hermitian=True)[:, 0, 0])
+    return errors
 
 
 def _answered(cells: Cells, index: int) -> np.ndarray:
