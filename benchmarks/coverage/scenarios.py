@@ -6,10 +6,12 @@ from dataclasses import replace
 from functools import partial
 
 from benchmarks.coverage import (
+    checks_and_fits,
     crossed_studies,
     demo_design,
     joint_studies,
     mixed_model_studies,
+    own_thresholds,
     people,
     ratings_and_times,
     sensitivities,
@@ -43,7 +45,10 @@ CURVES = (
 )
 
 
-PRINTED = (*joint_studies.CELLS, *sensitivities.CELLS, *ratings_and_times.CELLS)
+PRINTED = (
+    *joint_studies.CELLS, *sensitivities.CELLS, *ratings_and_times.CELLS, *own_thresholds.CELLS,
+    *checks_and_fits.CELLS,
+)  # fmt: skip
 
 
 def cells(scale: float = 1.0) -> list[Cell]:
