@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import matplotlib as mpl
+
+from analysis.document import tables_of
+from analysis.pdf_headers import mark_row_heads
+
+logger = logging.getLogger(__name__)
 
 STANDARD = "ua-1"
 MISSING = "report.pdf: not written, since typst cannot be imported; the page is complete (pip install typst)"
@@ -38,4 +44,13 @@ def typeset(typst: ModuleType, outline: dict[str, Any], templates: Path) -> byte
         pdf_standards=STANDARD,
         timestamp=0,
     )
-    return bytes(pdf)
+    return _with_row_heads(bytes(pdf), outline)
+
+
+def _with_row_heads(pdf: bytes, outline: dict[str, Any]) -> bytes:
+    """The PDF with tagged row headers; as it was where another typst builds it in another way."""
+    try:
+        return mark_row_heads(pdf, [table["row_heads"] for table in tables_of(outline)])
+    except ValueError as error:
+        logger.warning("report.pdf: the cells that name rows are not tagged as headers: %s", error)
+        return pdf

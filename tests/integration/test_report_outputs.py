@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from analysis import report
+from analysis.pdf_headers import mark_row_heads
 from analysis.trials import TRIALS_FILE
 from core import rng
 from tests.simulated_export import write_evaluation, write_export
@@ -20,7 +21,7 @@ from tests.simulated_export import write_evaluation, write_export
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = ["--bootstrap", "100", "--no-progress"]
 PLAN = """title = "Two questions"
-confirmatory = ["contrast:sip-at/standard", "undetected:never-shown"]
+confirmatory = ["contrast:sip-at/standard", "threshold:sip-at", "undetected:never-shown"]
 """
 
 
@@ -50,6 +51,57 @@ def test_the_pdf_is_tagged_titled_and_accessible_by_its_own_word(planned):
     for mark in (b"/StructTreeRoot", b"/MarkInfo", b"/Marked true", b"<pdfuaid:part>1<", b"/Lang(en)", b"/Outlines"):
         assert mark in pdf.replace(b"/Lang (en)", b"/Lang(en)"), mark
     assert b"What people see, what machines lose" in pdf
+
+
+def objects_of(pdf: bytes) -> dict[int, bytes]:
+    """Every object where the table of places says that it is; a place that is wrong fails here."""
+    start = int(re.search(rb"startxref\s+(\d+)", pdf)[1])
+    count = int(re.match(rb"xref\n0 (\d+)\n", pdf[start:])[1])
+    lines = pdf[start:].splitlines()[2 : 2 + count]
+    places = {number: int(line[:10]) for number, line in enumerate(lines) if line.rstrip().endswith(b"n")}
+    for number, place in places.items():
+        assert pdf[place:].startswith(b"%d 0 obj" % number)
+    return {number: pdf[place : pdf.index(b"endobj", place)] for number, place in places.items()}
+
+
+def test_the_structure_tree_of_the_pdf_names_rows_columns_and_figures(planned):
+    objects = objects_of((planned / "report.pdf").read_bytes())
+    (root,) = [text for text in objects.values() if b"/Type/StructTreeRoot" in text]
+    assert b"/K[" in root
+    heads = [text for text in objects.values() if b"/S/TH/" in text]
+    page = (planned / "index.html").read_text()
+    bodies = [
+        re.findall(r"<tr[^>]*>.*?</tr>", body, re.S)[:40] for body in re.findall(r"<tbody>(.*?)</tbody>", page, re.S)
+    ]
+    rows = sum(row.count("<th scope=row") for body in bodies for row in body)
+    assert sum(b"/Scope/Row" in text for text in heads) == rows > 100
+    assert sum(b"/Scope/Column" in text for text in heads) == page.count('<th scope="col"')
+    assert len(heads) == rows + page.count('<th scope="col"')
+    assert not [text for text in objects.values() if b"/S/TD/" in text and b"/Headers" in text]
+
+
+def test_alternative_texts_in_the_pdf_are_the_descriptions_of_the_figures(planned):
+    objects = objects_of((planned / "report.pdf").read_bytes())
+    alternatives = [re.search(rb"/Alt ?(<[0-9A-F]+>|\((?:[^()\\]|\\.)*\))", text)[1]
+                    for text in objects.values() if b"/S/Figure/" in text]  # fmt: skip
+    read = {bytes.fromhex(text[1:-1].decode()).decode("utf-16") if text.startswith(b"<") else text[1:-1].decode()
+            for text in alternatives}  # fmt: skip
+    page = (planned / "index.html").read_text()
+    described = {unescape(text).removesuffix(".") for text in re.findall(r"<desc[^>]*>(.*?)</desc>", page, re.DOTALL)}
+    assert read == described
+    assert all(re.search(r"\d", text) for text in read)
+
+
+@pytest.mark.parametrize(
+    ("pdf", "row_heads", "message"),
+    [
+        (b"%PDF-1.7\n%%EOF", [], "one plain table of objects, got another kind"),
+        (None, [[True]], "expected 1 tables in the PDF's structure tree, got"),
+    ],
+)
+def test_a_pdf_that_is_built_in_another_way_is_not_rewritten(planned, pdf, row_heads, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        mark_row_heads(pdf or (planned / "report.pdf").read_bytes(), row_heads)
 
 
 def test_latex_tables_are_whole_and_every_row_has_as_many_cells_as_the_head(planned):
@@ -112,6 +164,20 @@ def test_the_plan_splits_confirmatory_from_exploratory(planned):
     assert exploratory < page.index('id="detection"')
     assert manifest["plan_sha256"] in page[confirmatory:exploratory]
     assert "undetected:never-shown — not estimable" in page[confirmatory:exploratory]
+
+
+def test_planned_outcomes_link_to_the_figures_and_tables_that_show_them_on_the_page_and_in_the_pdf(planned):
+    page = (planned / "index.html").read_text()
+    part = page[page.index('id="confirmatory"') : page.index("<h2>Exploratory analyses</h2>")]
+    links = dict(re.findall(r'<a href="#([^"]+)">([^<]+)</a>', part))
+    assert {"figure-contrasts", "table-contrasts", "table-thresholds", "contrasts", "detection"} <= set(links)
+    for target, words in links.items():
+        at = page.index(f'id="{target}"')
+        assert words.strip("“”") in unescape(page[at : at + 30_000 if "figure" in target else at + 2000]), target
+    threshold = results_of(planned)["source_models"]["sip-at"]["threshold"]["eps_dprime1"]
+    assert f"threshold:sip-at — Threshold of sip-at in grey levels: ε at d′ = 1 = {threshold['estimate']:#.3g}" in part
+    pdf = (planned / "report.pdf").read_bytes()
+    assert pdf.count(b"/Subtype/Link") >= len(links) + page.count('<li><a href="#')
 
 
 def test_without_typst_the_page_is_complete_and_one_line_says_what_is_missing(tmp_path):
