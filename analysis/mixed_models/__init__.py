@@ -1,8 +1,9 @@
 """Mixed models of answers: people and pictures both differ, and both are samples.
 
-Probit or logit, crossed random effects, Laplace's approximation; the pictures' block is eliminated, so that cost grows
-with answers and participants, not with pictures. A curve of the typical observer looking at the typical picture
-(conditional) is steeper than the average over them (marginal): every curve says which it is.
+Probit or logit, crossed random effects, Laplace's approximation. The pictures' block is eliminated (the participants'
+where these are many more), so that cost grows with answers and the third power of the smaller side. A curve of the
+typical observer looking at the typical picture (conditional) is steeper than the average over them (marginal): every
+curve says which it is.
 """
 
 from analysis.mixed_models.detection import (
@@ -11,7 +12,10 @@ from analysis.mixed_models.detection import (
     conditional,
     fit_detection,
     grouped,
+    kept_effects,
     marginal,
+    marginal_log2_eps,
+    with_covariance,
 )
 from analysis.mixed_models.fitting import MixedFit, Random, Spread, fit
 
@@ -25,5 +29,8 @@ __all__ = [
     "fit",
     "fit_detection",
     "grouped",
+    "kept_effects",
     "marginal",
+    "marginal_log2_eps",
+    "with_covariance",
 ]

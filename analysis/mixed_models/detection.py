@@ -118,13 +118,13 @@ def fit_detection(data: Trials, *, lapse: float | None = None) -> DetectionModel
         lapse: λ, held; ``None``: it is estimated.
     """
     models = int(data.model.max()) + 1
-    start, guess = _pooled(data, models)
+    start, guess = _pooled(data)
     start = np.append(start, np.clip(guess, 0.005, MOST_LAPSE / 2)) if lapse is None else start
     first = _fit(_part(data), models, start, lapse, None)
     return _model(_fit(data, models, first.coefficients, lapse, first), models, lapse)
 
 
-def _pooled(data: Trials, models: int) -> tuple[Floats, float]:
+def _pooled(data: Trials) -> tuple[Floats, float]:
     """Parameters and λ of the power law through everybody's answers."""
     cell = np.unique(np.stack([data.model.astype(float), data.eps], axis=1), axis=0, return_inverse=True)
     rows, inverse = cell[0], cell[1].ravel()

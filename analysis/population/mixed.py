@@ -5,11 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm
+from scipy.stats import t as student
 
 from analysis import estimates
-from analysis.intervals import NORMAL
-from analysis.mixed_models import DetectionModel, conditional, fit_detection, grouped, marginal
+from analysis.intervals import t_quantile
+from analysis.likelihood import Floats
+from analysis.mixed_models import (
+    DetectionModel,
+    conditional,
+    fit_detection,
+    grouped,
+    marginal,
+    marginal_log2_eps,
+)
 from analysis.trials import Export
 
 MOST_ROWS, MOST_PARTICIPANTS, FEWEST_PICTURES = 50_000, 500, 5  # beyond, the fit takes minutes
@@ -46,51 +54,71 @@ def _refusal(export: Export) -> str | None:
 
 
 def mixed_results(fitted: DetectionModel, export: Export) -> dict[str, Any]:
-    """Returns the estimates (JSON types): thresholds, spreads, curves, flags."""
+    """Returns the estimates (JSON types): criterion, thresholds, spreads, curves, flags.
+
+    Intervals are t with P − 1 degrees of freedom: with few participants normal ones are too short.
+    """
     models = export.cells.models
     sd_criterion, sd_slope = fitted.participant_sd
     both = sd_criterion * sd_slope
+    averaged = marginal_log2_eps(fitted)
     return {
         "formula": FORMULA,
-        "link": "probit", "estimator": "Laplace", "rows": fitted.fit.rows, "log_likelihood": fitted.fit.log_likelihood,
+        "link": "probit", "estimator": "Laplace", "rows": fitted.fit.rows, "participants": fitted.participants,
+        "pictures": fitted.pictures, "log_likelihood": fitted.fit.log_likelihood,
         "converged": fitted.fit.converged, "singular": fitted.fit.singular,
-        "largest_gradient": fitted.fit.largest_gradient, "lapse_held": fitted.lapse, "criterion": fitted.criterion,
+        "largest_gradient": fitted.fit.largest_gradient, "lapse": fitted.lapse,
+        "criterion": _interval(fitted.criterion, float(fitted.fit.standard_errors[0]), fitted),
         "participant_sd": {"criterion": sd_criterion, "slope": sd_slope},
         "participant_correlation": float(fitted.participant_covariance[0, 1] / both) if both else None,
         "picture_sd": fitted.picture_sd,
-        "thresholds": {name: _threshold(fitted, index, export) for index, name in enumerate(models)},
+        "thresholds": {name: _thresholds(fitted, averaged, index, export) for index, name in enumerate(models)},
         "contrasts": [_contrast(fitted, models, a, b) for a in range(len(models)) for b in range(a + 1, len(models))],
         "curves": {name: _curves(fitted, index, export) for index, name in enumerate(models)},
     }  # fmt: skip
 
 
-def _threshold(fitted: DetectionModel, index: int, export: Export) -> dict[str, Any] | None:
-    """ε₁ with a normal interval; ``None`` beyond the tested range."""
+def _interval(value: float, error: float, fitted: DetectionModel) -> dict[str, float]:
+    half = t_quantile(fitted.participants) * error
+    return {"estimate": value, "low": value - half, "high": value + half}
+
+
+def _thresholds(fitted: DetectionModel, averaged: tuple[Floats, Floats], index: int, export: Export) -> dict[str, Any]:
+    """ε at d′ = 1 of the typical observer (conditional) and of the averaged answers (marginal)."""
     levels = np.log2(export.cells.eps[export.cells.model == index])
-    value = float(fitted.log2_eps_dprime1[index])
-    if not levels.min() <= value <= levels.max():
-        return None
-    half = NORMAL * float(np.sqrt(fitted.covariance[index, index]))
-    low, high = value - half, value + half
+    views = {"conditional": (fitted.log2_eps_dprime1, fitted.covariance), "marginal": averaged}
     return {
-        "estimate": 2**value,
-        "low": 2**low if low >= levels.min() else None,
-        "high": 2**high if high <= levels.max() else None,
         "exponent": float(fitted.exponent[index]),
+        **{
+            name: _tested(_interval(float(value[index]), float(np.sqrt(covariance[index, index])), fitted), levels)
+            for name, (value, covariance) in views.items()
+        },
+    }
+
+
+def _tested(found: dict[str, float], levels: Floats) -> dict[str, float | None] | None:
+    """In grey levels; ``None`` beyond the tested range, as a whole or a bound."""
+    if not levels.min() <= found["estimate"] <= levels.max():
+        return None
+    return {
+        "estimate": 2 ** found["estimate"],
+        "low": 2 ** found["low"] if found["low"] >= levels.min() else None,
+        "high": 2 ** found["high"] if found["high"] <= levels.max() else None,
     }
 
 
 def _contrast(fitted: DetectionModel, models: tuple[str, ...], first: int, second: int) -> dict[str, Any]:
+    """The ratio of two thresholds of the typical observer; t with P − 1 degrees of freedom."""
     weights = np.zeros(len(models))
     weights[first], weights[second] = 1.0, -1.0
     value = float(weights @ fitted.log2_eps_dprime1)
     error = float(np.sqrt(weights @ fitted.covariance @ weights))
+    df = max(fitted.participants - 1, 1)
+    ratio = {name: 2**bound for name, bound in _interval(value, error, fitted).items()}
     return {
-        "contrast": f"{models[first]}/{models[second]}",
-        "ratio": {"estimate": 2**value, "low": 2 ** (value - NORMAL * error), "high": 2 ** (value + NORMAL * error)},
-        "z": value / error,
-        "p": float(2 * norm.sf(abs(value) / error)),
-    }
+        "contrast": f"{models[first]}/{models[second]}", "ratio": ratio, "t": value / error, "df": df,
+        "p": float(2 * student.sf(abs(value) / error, df)),
+    }  # fmt: skip
 
 
 def _curves(fitted: DetectionModel, index: int, export: Export) -> dict[str, list[float]]:

@@ -13,13 +13,13 @@ from analysis.intervals import NORMAL, t_interval
 from analysis.likelihood import Floats
 from analysis.population.censored_normal import FEWEST_EXACT, NormalFit
 from analysis.population.mixed import mixed_model, mixed_results
+from analysis.population.mixed_showing import mixed_blocks, mixed_methods, mixed_refusal
 from analysis.population.two_stage import FEWEST_LEVELS, FEWEST_TRIALS, ParticipantThresholds, participant_thresholds
 from analysis.study import Study
 from analysis.threshold_draws import WORDS, ThresholdDraws, signal_levels, thresholds_of
 from analysis.wording import bracket, grey, number, plural
 
 TITLE = "From these participants to people"
-MARGINAL = (0, (4, 2))  # dash of curves averaged over people and pictures
 
 
 def section(study: Study) -> Section:
@@ -41,7 +41,7 @@ def section(study: Study) -> Section:
         "mixed_model": {"not_estimable": reason} if fitted is None else mixed_results(fitted, study.export),
     }  # fmt: skip
     blocks: list[Block] = [_introduction(people), *_two_stage(people, rows, results["participants"])]
-    blocks += [_mixed_refusal(reason)] if fitted is None else _mixed(results["mixed_model"], study)
+    blocks += mixed_refusal(reason) if fitted is None else mixed_blocks(results["mixed_model"], study)
     return Section(
         name="population", title=TITLE, results=results, blocks=tuple(blocks), methods=_methods(people, rows, results)
     )
@@ -168,10 +168,7 @@ def _methods(people: ParticipantThresholds, rows: list[dict[str, Any]], results:
         )
     mixed = results["mixed_model"]
     if "formula" in mixed:
-        text += (
-            f" Mixed model: {mixed['formula']}, probit link, Laplace’s approximation with Fisher weights, lapse rate "
-            f"held at {wording.percent(mixed['lapse_held'])}; normal intervals from the observed information."
-        )
+        text += f" {mixed_methods(mixed)}"
     return text.strip()
 
 
@@ -290,7 +287,7 @@ def _participant_table(rows: list[dict[str, Any]]) -> Table:
     signs = {"exact": "", "above": "> ", "below": "< ", "unknown": ""}
     return Table(
         name="participants",
-        caption="Threshold of each participant in grey levels, with its standard error in octaves.",
+        caption="Threshold of each participant, with its standard error in octaves.",
         columns=(
             Column(head="participant", show=lambda row: row["participant"], row_head=True),
             Column(head="source model", show=lambda row: row["source_model"]),
@@ -303,81 +300,4 @@ def _participant_table(rows: list[dict[str, Any]]) -> Table:
             Column(head="standard error (octaves)", show=lambda row: number(row["standard_error"])),
         ),
         rows=rows,
-    )
-
-
-# ---- mixed model ----
-
-
-def _mixed_refusal(reason: str) -> Paragraph:
-    return Paragraph(text=f"No mixed model: {reason}.", kind="refusal")
-
-
-def _mixed(mixed: dict[str, Any], study: Study) -> list[Block]:
-    sd = mixed["participant_sd"]
-    text = (
-        f"Mixed model of {wording.thousands(mixed['rows'])} combinations of participant, picture and ε: criterion k = "
-        f"{number(mixed['criterion'])} (between participants: standard deviation {number(sd['criterion'])}), "
-        f"sensitivity differs by {wording.percent(sd['slope'])} between participants, pictures by "
-        f"{number(mixed['picture_sd'])} standard deviations of the evidence."
-    )
-    blocks: list[Block] = [Paragraph(text=text, kind="result")]
-    if mixed["singular"]:
-        note = "The fit is singular: one of these spreads, or a correlation, is at its limit and not told by the data."
-        blocks.append(Paragraph(text=note, kind="note"))
-    return [*blocks, _curves(mixed, study), _contrast_table(mixed)]
-
-
-def _curves(mixed: dict[str, Any], study: Study) -> Figure:
-    cells = study.export.cells
-    title = "Detection by the mixed model: typical observer, and average over people and pictures"
-    with drawing.ink():
-        figure = Drawing(figsize=(8.4, 4.4), layout="constrained")
-        axes = figure.subplots()
-        drawing.epsilon_axis(axes, [float(eps) for eps in cells.eps])
-        for index, (name, curve) in enumerate(mixed["curves"].items()):
-            look, x = drawing.style(index), np.log2(curve["eps"])
-            for kind, dash in (("conditional", (0, ())), ("marginal", MARGINAL)):
-                axes.plot(x, curve[kind], color=look.colour, linewidth=1.6, linestyle=dash, marker=look.marker,
-                          markersize=5, markevery=(2 * index, 8), label=f"{name}, {kind}")  # fmt: skip
-        drawing.proportion_axis(axes, "answers “yes”")
-        axes.legend(loc="upper left", handlelength=3.4, fontsize=9)
-        description = "; ".join(_threshold_words(name, found) for name, found in mixed["thresholds"].items())
-        svg = drawing.svg(figure, "mixed-model", title, description)
-    rows = [{"source_model": name, "threshold": found} for name, found in mixed["thresholds"].items()]
-    columns = (
-        Column(head="source model", show=lambda row: row["source_model"], row_head=True),
-        Column(head="ε at d′ = 1", show=lambda row: bracket(row["threshold"], grey)),
-        Column(
-            head="exponent b",
-            show=lambda row: number(row["threshold"] and row["threshold"]["exponent"]),
-        ),
-    )
-    return Figure(
-        name="mixed-model", title=title, description=description, svg=svg,
-        table=Table(name="mixed-model", caption="ε at d′ = 1 of the typical observer and picture [95 % interval].",
-                    columns=columns, rows=rows),
-        caption="Solid: conditional, the typical observer looking at the typical picture. Dashed: marginal, averaged "
-        "over people and pictures, which is what a share of answers estimates; it is flatter.",
-    )  # fmt: skip
-
-
-def _threshold_words(name: str, found: dict[str, Any] | None) -> str:
-    if found is None:
-        return f"{name}: ε at d′ = 1 lies beyond the tested range"
-    return f"{name}: ε at d′ = 1 is {grey(found['estimate'])} for the typical observer"
-
-
-def _contrast_table(mixed: dict[str, Any]) -> Table:
-    return Table(
-        name="mixed-model-contrasts",
-        caption="Ratios of ε at d′ = 1 by the mixed model [95 % interval], exploratory and not adjusted: a second look "
-        "at the section on differences.",
-        columns=(
-            Column(head="first / second", show=lambda row: row["contrast"].replace("/", " / "), row_head=True),
-            Column(head="ratio", show=lambda row: bracket(row["ratio"])),
-            Column(head="z", show=lambda row: number(row["z"], 1)),
-            Column(head="p", show=lambda row: wording.p_value(row["p"])),
-        ),
-        rows=mixed["contrasts"],
     )
