@@ -122,8 +122,9 @@ def parse_latex(text: str, name: str) -> None:
         opened.append(environment) if kind == "begin" else None
         assert kind == "begin" or opened.pop() == environment, name
     assert opened == [], name
-    (alignment,) = re.findall(r"\\begin\{(?:tabular|longtable)\}\{([lr]+)\}", text)
-    lines = [line for line in text.splitlines() if line.endswith(r" \\")]
+    (alignment,) = re.findall(r"\\begin\{(?:tabular|longtable)\}\{((?:[lr]|p\{[\d.]+em\})+)\}", text)
+    alignment = re.sub(r"\{.*?\}", "", alignment)
+    lines = [line for line in text.splitlines() if line.endswith(r" \tabularnewline")]
     assert len(lines) >= 2, name
     for line in lines:
         assert len(re.findall(r"(?<!\\)&", line)) + 1 == len(alignment), f"{name}: {line}"

@@ -132,14 +132,14 @@ def test_latex_escapes_its_own_signs_and_turns_the_letters_of_the_field_into_mat
     assert escape(r"50 % & a_b #1 {x} \y ~ ^ < >") == (
         r"50 \% \& a\_b \#1 \{x\} \textbackslash{}y \textasciitilde{} \textasciicircum{} \textless{} \textgreater{}"
     )
-    assert escape("d′ = −1 at ε₅₀") == r"d$'$ = $-$1 at $\varepsilon$$_5$$_0$"
+    assert escape("d′ = −1 at ε₅₀") == r"d$'$ = $-$1 at $\varepsilon_{50}$"
 
 
 def test_a_long_latex_table_breaks_over_pages(document):
     short, long = (latex_text(outline_table(rows)) for rows in (3, 41))
     assert "\\begin{tabular}{lr}" in short
     assert "\\begin{longtable}{lr}" in long
-    assert long.count(" \\\\") == 42
+    assert long.count(r" \tabularnewline") == 42
     assert r"\endhead" in long
 
 
