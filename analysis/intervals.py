@@ -33,7 +33,7 @@ class Interval:
         return (self.low is None or self.low <= value) and (self.high is None or value <= self.high)
 
 
-def wilson(successes: Floats, trials: Floats, quantile: float = NORMAL) -> tuple[Floats, Floats]:
+def wilson(successes: Floats, trials: Floats, quantile: Floats | float = NORMAL) -> tuple[Floats, Floats]:
     """Returns the bounds of Wilson's interval of proportions; (0, 1) where there are no trials."""
     z = quantile
     n = np.maximum(trials, TAIL)
