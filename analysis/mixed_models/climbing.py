@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from analysis.likelihood import Floats
-from analysis.mixed_models.elimination import Layout
+from analysis.mixed_models.elimination import Layout, triangles
 from analysis.mixed_models.laplace import Mode, find_mode, gradient
 
 SINGULAR = 1e-4  # a standard deviation below this share of the link's scale counts as zero
@@ -22,6 +22,26 @@ Predictor = Callable[[Floats], tuple[Floats, Floats]]
 """Fixed parameters [P] to the fixed part of η [N] and its derivatives [N, P]."""
 Prior = Callable[[Floats], tuple[float, Floats]]
 """Fixed parameters, λ last where it is free, to their log prior density and its gradient."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Moving:
+    """A random slope on what the fixed parameters say, as in (1 + a_i) d(ε; β).
+
+    Attributes:
+        place: of its block in ``Layout.all_blocks``; its design is [1, covariate] ``scale``.
+        covariate: fixed parameters to the covariate [N] and its derivatives [N, P].
+    """
+
+    place: int
+    scale: Floats
+    covariate: Predictor
+
+    def design(self, covariate: Floats) -> Floats:
+        """Returns the block's design, [N, 2]."""
+        return np.stack([np.ones_like(covariate), covariate], axis=1) @ self.scale
+
+
 Bounds = Sequence[tuple[float | None, float | None]]
 
 
@@ -42,31 +62,45 @@ class Summit:
     mode: Mode
 
 
+@dataclass(kw_only=True, eq=False)
 class Objective:
-    """Minus the marginal log likelihood and its gradient; remembers û, from which the next search starts."""
+    """Minus the marginal log likelihood and its gradient; remembers û, from which the next search starts.
 
-    def __init__(
-        self, layout: Layout, predictor: Predictor, sizes: int, lapse: float | None, prior: Prior | None
-    ) -> None:
-        self.layout, self.predictor, self.sizes, self.lapse, self.prior = layout, predictor, sizes, lapse, prior
-        self.start: tuple[Floats, Floats] | None = None
+    Attributes:
+        sizes: T, the number of parameters θ, which come first.
+        lapse: λ; ``None``: it is the last parameter.
+    """
 
-    def mode(self, position: Floats) -> tuple[Mode, Floats]:
-        """Returns the mode and the derivatives of the fixed part."""
+    layout: Layout
+    predictor: Predictor
+    sizes: int
+    lapse: float | None
+    prior: Prior | None
+    moving: Moving | None
+    start: tuple[Floats, Floats] | None = None
+
+    def mode(self, position: Floats) -> tuple[Mode, Layout, Floats, Floats | None]:
+        """Returns the mode, the layout to which it belongs, and the derivatives of the fixed part and covariate."""
         fixed = position[self.sizes :]
-        free = self.lapse is None
-        eta, jacobian = self.predictor(fixed[:-1] if free else fixed)
-        lapse = float(fixed[-1]) if self.lapse is None else self.lapse
-        mode = find_mode(self.layout, eta, position[: self.sizes], self.start, lapse)
+        beta, lapse = (fixed[:-1], float(fixed[-1])) if self.lapse is None else (fixed, self.lapse)
+        eta, jacobian = self.predictor(beta)
+        layout, slopes = self.layout, None
+        if self.moving is not None:
+            covariate, slopes = self.moving.covariate(beta)
+            layout = layout.with_design(self.moving.place, self.moving.design(covariate))
+        mode = find_mode(layout, eta, position[: self.sizes], self.start, lapse)
         self.start = mode.kept, mode.eliminated
-        return mode, jacobian
+        return mode, layout, jacobian, slopes
 
     def __call__(self, position: Floats) -> tuple[float, Floats]:
         """Returns minus the log likelihood (and prior) and its gradient."""
-        mode, jacobian = self.mode(position)
-        found = gradient(self.layout, mode)
-        last = [found.lapse] if self.lapse is None else []
-        slope = np.concatenate([found.theta, jacobian.T @ found.fixed, last])
+        mode, layout, jacobian, slopes = self.mode(position)
+        found = gradient(layout, mode)
+        over_beta = jacobian.T @ found.fixed
+        if self.moving is not None and slopes is not None:
+            place, triangle = self.moving.place, triangles(layout, position[: self.sizes])[self.moving.place]
+            over_beta += slopes.T @ (found.loadings[place] @ (self.moving.scale[1] @ triangle))
+        slope = np.concatenate([found.theta, over_beta, [found.lapse] if self.lapse is None else []])
         value = mode.value
         if self.prior is not None:
             density, pull = self.prior(position[self.sizes :])

@@ -2,7 +2,7 @@
 
 k and a differ between participants (correlated), v between pictures (of whichever ε); ε₁ and b belong to the source
 model, λ to everybody. λ and b have the weak priors of the pooled power law, so that neither runs away where the answers
-do not tell it. The participants' slope multiplies the d of a first fit, so that the random part stays linear.
+do not tell it. The participants' slope multiplies d itself: its design moves with ε₁ and b.
 ε₁ is that of the typical observer and the typical picture (conditional); averaged over them (marginal),
 P(yes) = λ/2 + (1 − λ) Φ(η / √(1 + Σ variances)), which is flatter: its ε at d′ = 1 is larger.
 """
@@ -20,6 +20,7 @@ from scipy.special import ndtr
 
 from analysis import signal_detection
 from analysis.likelihood import Floats
+from analysis.mixed_models.climbing import Moving
 from analysis.mixed_models.fitting import MixedFit, Random, make_layout, maximise
 from analysis.psychometric import BETA
 
@@ -113,6 +114,8 @@ def kept_effects(participants: int, pictures: int) -> int:
 def fit_detection(data: Trials, *, lapse: float | None = None) -> DetectionModel:
     """Returns the model of a yes-no study that shows ε = 0 and two or more ε of every source model.
 
+    Large data are fitted in part first, to start from there.
+
     Args:
         data: the answers.
         lapse: λ, held; ``None``: it is estimated.
@@ -120,8 +123,9 @@ def fit_detection(data: Trials, *, lapse: float | None = None) -> DetectionModel
     models = int(data.model.max()) + 1
     start, guess = _pooled(data)
     start = np.append(start, np.clip(guess, 0.005, MOST_LAPSE / 2)) if lapse is None else start
-    first = _fit(_part(data), models, start, lapse, None)
-    return _model(_fit(data, models, first.coefficients, lapse, first), models, lapse)
+    part = _part(data)
+    near = _fit(part, models, start, lapse, None) if len(part.yes) < len(data.yes) else None
+    return _model(_fit(data, models, start, lapse, near), models, lapse)
 
 
 def _pooled(data: Trials) -> tuple[Floats, float]:
@@ -141,8 +145,7 @@ def _part(data: Trials) -> Trials:
 
 
 def _fit(data: Trials, models: int, start: Floats, lapse: float | None, near: MixedFit | None) -> MixedFit:
-    size = 1 + 2 * models
-    d = np.clip(_fixed(start[:size], data, models)[0] + start[0], 0.0, LARGEST_D)
+    d = _slope_of(start[: 1 + 2 * models], data, models)[0]
     person, picture = (len(np.unique(column)) for column in (data.participant, data.picture))
     few = 2 * person <= max(picture, CHEAP)  # then the pictures are eliminated
     random = [
@@ -151,6 +154,7 @@ def _fit(data: Trials, models: int, start: Floats, lapse: float | None, near: Mi
         Random(name="picture", group=data.picture, eliminated=few),
     ]  # fmt: skip
     layout, unscale = make_layout("probit", data.yes, data.trials, random)
+    place = 0 if few else 1
     bounds = [(None, None)] * (1 + models) + [(np.log(LEAST_EXPONENT), np.log(MOST_EXPONENT))] * models
     free = [(LEAST_LAPSE, MOST_LAPSE)] if lapse is None else []
     names = ("criterion", *(f"log2_eps_dprime1_{m}" for m in range(models)), *(f"ln_b_{m}" for m in range(models)))
@@ -158,7 +162,16 @@ def _fit(data: Trials, models: int, start: Floats, lapse: float | None, near: Mi
         layout, lambda beta: _fixed(beta, data, models), start, random=random, unscale=unscale, bounds=bounds + free,
         names=names + ("lapse",) * (lapse is None), lapse=lapse, near=near,
         prior=lambda beta: _prior(beta, models, lapse is None),
+        moving=Moving(place=place, scale=unscale[place], covariate=lambda beta: _slope_of(beta, data, models)),
     )  # fmt: skip
+
+
+def _slope_of(beta: Floats, data: Trials, models: int) -> tuple[Floats, Floats]:
+    """What a participant's slope multiplies, d up to ``LARGEST_D``, and its derivatives."""
+    predicted, jacobian = _fixed(beta, data, models)
+    d = predicted + beta[0]
+    jacobian[:, 0] = 0.0
+    return np.clip(d, 0.0, LARGEST_D), jacobian * (d < LARGEST_D)[:, None]
 
 
 def _prior(beta: Floats, models: int, with_lapse: bool) -> tuple[float, Floats]:
@@ -225,10 +238,10 @@ def marginal_log2_eps(fitted: DetectionModel) -> tuple[Floats, Floats]:
 def with_covariance(fit: MixedFit, quantity: Quantity) -> tuple[Floats, Floats]:
     """Returns quantities of the parameters, [K], and their covariance by the delta method, [K, K]."""
     position, sizes = np.concatenate([fit.theta, fit.coefficients]), len(fit.theta)
-    errors = np.sqrt(np.diag(fit.joint_covariance))
+    variances = np.diag(fit.joint_covariance)
     value = quantity(fit.theta, fit.coefficients)
     slopes = np.zeros((len(value), len(position)))
-    for k in np.flatnonzero(errors > 0):
+    for k in np.flatnonzero(variances > 0):
         step = STEP * np.eye(len(position))[k]
         up, down = (quantity((position + move)[:sizes], (position + move)[sizes:]) for move in (step, -step))
         slopes[:, k] = (up - down) / (2 * STEP)

@@ -8,7 +8,7 @@ participants (q = 2) can be eliminated; what is dense is C, of kept × eliminate
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -54,6 +54,16 @@ class Layout:
     def kept(self) -> int:
         """R: effects in the Schur complement."""
         return sum(block.groups * block.width for block in self.blocks)
+
+    def with_design(self, place: int, design: Floats) -> Layout:
+        """Returns the same data with another design [N, q] of the block at ``place`` of ``all_blocks``."""
+        block = replace(self.all_blocks[place], design=design)
+        if place == len(self.blocks):
+            found = replace(self, eliminated=block)
+        else:
+            found = replace(self, blocks=(*self.blocks[:place], block, *self.blocks[place + 1 :]))
+        vars(found)["columns"] = self.columns  # cached: it depends on the groups only
+        return found
 
     @cached_property
     def columns(self) -> Ints:

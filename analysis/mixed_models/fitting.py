@@ -16,7 +16,7 @@ from scipy.linalg import block_diag
 from scipy.special import gammaln
 
 from analysis.likelihood import Floats
-from analysis.mixed_models.climbing import GRADIENT_LIMIT, SINGULAR, Bounds, Objective, Predictor, Prior, climb
+from analysis.mixed_models.climbing import GRADIENT_LIMIT, SINGULAR, Bounds, Moving, Objective, Predictor, Prior, climb
 from analysis.mixed_models.elimination import Block, Layout, triangles
 from analysis.mixed_models.laplace import Mode
 from analysis.mixed_models.links import Link
@@ -84,8 +84,9 @@ class MixedFit:
 
     @property
     def standard_errors(self) -> Floats:
-        """Of the coefficients, [P]."""
-        errors: Floats = np.sqrt(np.diag(self.covariance))
+        """Of the coefficients, [P]; NaN where the search ended at no maximum."""
+        variances = np.diag(self.covariance)
+        errors: Floats = np.sqrt(np.where(variances < 0, np.nan, variances))
         return errors
 
     def covariances(self, theta: Floats) -> list[Floats]:
@@ -151,6 +152,7 @@ def maximise(
     bounds: Bounds | None = None,
     lapse: float | None = 0.0,
     prior: Prior | None = None,
+    moving: Moving | None = None,
     near: MixedFit | None = None,
 ) -> MixedFit:
     """Returns the model with any differentiable fixed part.
@@ -165,6 +167,7 @@ def maximise(
         bounds: of the fixed parameters.
         lapse: λ, held (probit only); ``None``: it is estimated, as the last of the fixed parameters.
         prior: of the fixed parameters, for those that the data may not tell.
+        moving: a random slope whose covariate depends on the fixed parameters.
         near: the same model of a part of the data, to start from.
     """
     theta, limits = _theta_start(layout)
@@ -172,7 +175,8 @@ def maximise(
     sizes, units = len(theta), None
     if near is not None:
         theta, start, units = near.theta, near.coefficients, _units(near, len(layout.yes))
-    top = climb(Objective(layout, predictor, sizes, lapse, prior), np.concatenate([theta, start]), limits, units)
+    objective = Objective(layout=layout, predictor=predictor, sizes=sizes, lapse=lapse, prior=prior, moving=moving)
+    top = climb(objective, np.concatenate([theta, start]), limits, units)
     return MixedFit(
         link=layout.link,
         names=tuple(names) or tuple(f"x{index}" for index in range(len(start))),

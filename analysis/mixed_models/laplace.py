@@ -49,11 +49,15 @@ class Mode:
 
 
 class Gradient(NamedTuple):
-    """Derivatives of the marginal log likelihood over the fixed part of η, [N], over θ and over λ."""
+    """Derivatives of the marginal log likelihood over the fixed part of η, [N], over θ and over λ.
+
+    ``loadings``: over each row's loadings Z Λ, [N, q] for each block.
+    """
 
     fixed: Floats
     theta: Floats
     lapse: float
+    loadings: list[Floats]
 
 
 class _Position(NamedTuple):
@@ -132,13 +136,13 @@ def gradient(layout: Layout, mode: Mode) -> Gradient:
     if mode.lapse:
         slope = lapse_slopes(row, layout.yes, layout.trials, mode.lapse)
         of_lapse = float((slope.log_likelihood - (leverage * slope.weight + shift * slope.score) / 2).sum())
-    return Gradient(direct, _theta_gradient(layout, mode, inverse, moved, direct), of_lapse)
+    pushed = _over_loadings(layout, mode, inverse, moved, direct)
+    return Gradient(direct, _theta_gradient(layout, pushed), of_lapse, pushed)
 
 
-def _theta_gradient(
+def _over_loadings(
     layout: Layout, mode: Mode, inverse: tuple[Floats, Floats], moved: tuple[Floats, Floats], direct: Floats
-) -> Floats:
-    """∂M = Z ∂Λ: entry (r, c) of a triangle moves the loading of effect c by Z's column r."""
+) -> list[Floats]:
     row, columns = mode.terms, layout.columns
     found, offset = [], 0
     for block in layout.all_blocks:
@@ -148,8 +152,15 @@ def _theta_gradient(
             own = slice(offset, offset + block.width)
             u, a, v = mode.kept[columns[:, own]], inverse[0][:, own], moved[0][columns[:, own]]
             offset += block.width
-        pushed = direct[:, None] * u - row.weight[:, None] * a - row.score[:, None] * v / 2
-        whole = block.design.T @ pushed
+        found.append(direct[:, None] * u - row.weight[:, None] * a - row.score[:, None] * v / 2)
+    return found
+
+
+def _theta_gradient(layout: Layout, pushed: list[Floats]) -> Floats:
+    """∂(Z Λ) = Z ∂Λ: entry (r, c) of a triangle moves the loading of effect c by Z's column r."""
+    found = []
+    for block, own in zip(layout.all_blocks, pushed, strict=True):
+        whole = block.design.T @ own
         found += [float(whole[r, c]) for r, c in zip(*np.tril_indices(block.width), strict=True)]
     return np.array(found)
 
