@@ -1,9 +1,9 @@
 """Published curves beside R's generalised linear models: thresholds, widths, standard errors, deviances, likelihoods.
 
-``frequency_of_seeing``: all five curves of Hecht, Shlaer & Pirenne (1942), J. Gen. Physiol. 25:819, Table V (percentages
-of the trials that the paper names, as counts). ``contrast_detection``: four letter sizes, 4 alternatives, of
-Yssaad-Fesselier & Knoblauch (2006), Behav. Res. Methods 38:28 (psyphy's ecc2). ``naming_contrast``: Geirhos et al.
-(2021), four people, 16 alternatives. ``peers.R`` prints the numbers.
+``frequency_of_seeing``: all five curves of Hecht, Shlaer & Pirenne (1942), J. Gen. Physiol. 25:819, Table V (shares in
+per cent of the trials that the paper names, written as counts). ``contrast_detection``: where a letter of four sizes
+was, 4 alternatives, of Yssaad-Fesselier & Knoblauch (2006), Behav. Res. Methods 38:28 (psyphy's ecc2).
+``naming_contrast``: Geirhos et al. (2021), four people, 16 alternatives. ``peers.R`` prints the numbers.
 """
 
 from __future__ import annotations

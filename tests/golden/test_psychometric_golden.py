@@ -1,7 +1,11 @@
 """Fits of published data sets beside the answers of independent programs (R's glm, quickpsy, psyphy, psignifit 4).
 
-HSP: Hecht, Shlaer & Pirenne's frequency-of-seeing data; F: quickpsy's example data, participant 1, condition 1;
-H: Geirhos et al.'s human contrast data, pooled over observers (16 alternatives, with lapses).
+A: psignifit 4's demonstration data; B, C and HSP: Hecht, Shlaer & Pirenne's frequency-of-seeing data; F: quickpsy's
+example data, participant 1, condition 1; H: Geirhos et al.'s human contrast data, pooled over observers (16
+alternatives, with lapses).
+
+``MODES`` are the modes of psignifit 4.3's own posterior density, climbed to by Nelder-Mead to 1e-10 from several
+starts: what psignifit prints stops at 1e-4 of its search, up to 3e-3 of a width away (``PRINTED``).
 """
 
 from __future__ import annotations
@@ -9,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.psychometric import PsychometricModel, fit_psychometric
+from analysis.psychometric import PsychometricModel, fit_psychometric, level_prior
 
 QUANTA = {
     "SH R1": ("46.9:0 73.1:3 113.8:12 177.4:26 276.1:35 421.7:35", 35),
@@ -17,12 +21,62 @@ QUANTA = {
 }
 ORIENTATION = "-250:2 -200:0 -150:1 -100:13 -50:32 0:37 50:36 100:37"
 CONTRAST = "1:40 3:96 5:226 10:381 15:470 30:509 50:529 100:548"
+DEMONSTRATION = (
+    ".0010:45 .0015:50 .0020:44 .0025:44 .0030:52 .0035:53 .0040:62 "
+    ".0045:64 .0050:76 .0060:79 .0070:88 .0080:90 .0100:90"
+)
+WORKED = {  # data, trials of a level, axis in log10, γ
+    "A": (DEMONSTRATION, 90, False, 0.5),
+    "B": (*QUANTA["SH R1"], True, None),
+    "C": (*QUANTA["MHP R1"], True, None),
+    "F": (ORIENTATION, 40, False, None),
+    "H": (CONTRAST, 640, True, 1 / 16),
+}
+# m, w, λ, γ, η
+MODES = {
+    ("A", "normal"): (0.0046478, 0.0046591, 0.0, 0.5, 0.0),
+    ("A", "logistic"): (0.0046332, 0.0048169, 0.0, 0.5, 0.0),
+    ("A", "gumbel"): (0.0048302, 0.0055925, 0.0, 0.5, 0.0),
+    ("A", "reverse-gumbel"): (0.0044962, 0.0043889, 0.0, 0.5, 0.0),
+    ("B", "normal"): (2.1168205, 0.5349701, 0.0, 0.0, 0.0),
+    ("C", "normal"): (2.1045366, 0.5902355, 0.0, 0.0435113, 0.0),
+    ("F", "normal"): (-85.5839548, 100.6179661, 0.0778967, 0.0201244, 0.0),
+    ("H", "normal"): (0.8294656, 1.0577799, 0.1646262, 0.0625, 0.0),
+    ("H", "logistic"): (0.8327750, 1.1407451, 0.1592141, 0.0625, 0.0),
+    ("H", "gumbel"): (0.8557638, 1.0735667, 0.1741245, 0.0625, 0.0516969),
+}
+PRINTED = {  # m, w
+    ("A", "normal"): (0.0046464, 0.0046632), ("A", "logistic"): (0.004633, 0.0048306),
+    ("A", "gumbel"): (0.0048295, 0.0055949), ("A", "reverse-gumbel"): (0.0044961, 0.004388),
+    ("B", "normal"): (2.1167, 0.53464), ("C", "normal"): (2.1048, 0.58937), ("F", "normal"): (-85.58, 100.62),
+    ("H", "normal"): (0.82964, 1.0568), ("H", "logistic"): (0.83275, 1.1407), ("H", "gumbel"): (0.85576, 1.0736),
+}  # fmt: skip
 
 
 def fit(data: str, trials: int, model: PsychometricModel, *, log10: bool = True):
     pairs = np.array([[float(number) for number in pair.split(":")] for pair in data.split()])
     levels = np.log10(pairs[:, 0]) if log10 else pairs[:, 0]
     return fit_psychometric(model, levels, pairs[None, :, 1], np.full((1, len(pairs)), float(trials)))
+
+
+@pytest.mark.parametrize(("name", "family"), MODES)
+def test_worked_fits_end_at_the_mode_of_psignifits_own_posterior(name, family):
+    data, trials, log10, guess = WORKED[name]
+    levels = np.array([float(pair.split(":")[0]) for pair in data.split()])
+    prior = level_prior(np.log10(levels) if log10 else levels)
+    model = PsychometricModel(family=family, guess=guess, levels=prior, overdispersed=True)
+    found = fit(data, trials, model, log10=log10)
+    m, w, *rest = MODES[name, family]
+    assert (found.threshold[0], found.width[0]) == pytest.approx((m, w), rel=1e-4)
+    assert (found.lapse[0], found.guess[0], found.eta[0]) == pytest.approx(rest, abs=1e-4)
+    assert (found.threshold[0], found.width[0]) == pytest.approx(PRINTED[name, family], rel=3.5e-3)
+
+
+def test_the_worked_fit_with_everything_fixed_is_psignifits():
+    levels = np.array([float(pair.split(":")[0]) for pair in ORIENTATION.split()])
+    model = PsychometricModel(family="normal", guess=0.0, lapse=0.0, levels=level_prior(levels))
+    found = fit(ORIENTATION, 40, model, log10=False)
+    assert (found.threshold[0], found.width[0]) == pytest.approx((-70.2174742, 258.1811112), rel=1e-5)
 
 
 def test_probit_regression_of_r_is_matched():
