@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from jinja2.bccache import Bucket, BytecodeCache
 
 from study_app import create_app
 from study_app.security import CSRF_HEADER, SESSION, VISITOR, csrf_token
@@ -48,8 +49,27 @@ def set_up(url: str, stimulus_set: Path, protocol: Path) -> None:
     close(app)
 
 
-def make_app(url: str):
-    return create_app(Settings(database_url=url, instance=ROOT / "instance"))
+class Templates(BytecodeCache):
+    """Templates compiled once for all the apps that tests make."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self.kept:
+            bucket.bytecode_from_string(self.kept[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self.kept[bucket.key] = bucket.bytecode_to_string()
+
+
+TEMPLATES = Templates()
+
+
+def make_app(url: str, instance: Path = ROOT / "instance", **settings):
+    app = create_app(Settings(database_url=url, instance=instance, **settings))
+    app.jinja_env.bytecode_cache = TEMPLATES
+    return app
 
 
 def close(app) -> None:

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from study_app import create_app
-from study_app.settings import Settings
 from tests import annotation_site
 from tests.conftest import build_stimulus_set
 from tests.study_site import SMALL_PROTOCOL, Server, Visitor, close, free_port, make_app, set_up
@@ -163,6 +161,6 @@ def make_server(tmp_path):
 @pytest.fixture
 def site(sqlite_url, tmp_path):
     """The study on SQLite with an instance directory of its own, for the researchers' pages."""
-    app = create_app(Settings(database_url=sqlite_url, instance=tmp_path / "instance"))
+    app = make_app(sqlite_url, tmp_path / "instance")
     yield app
     close(app)

@@ -24,7 +24,7 @@ from study_app import backup, create_app, logs, shared_counts
 from study_app.database import Database, parse_url
 from study_app.settings import Settings, from_environment
 from tests.staff_site import database_of, member
-from tests.study_site import Visitor, close
+from tests.study_site import Visitor, close, make_app
 
 TOKEN = "a-token-of-at-least-24-characters"
 ELSEWHERE = {"REMOTE_ADDR": "192.0.2.7"}
@@ -37,7 +37,7 @@ def make(sqlite_url, tmp_path):
     kept = [(each, list(each.handlers), each.propagate, each.level) for each in loggers]
 
     def make(url: str = sqlite_url, **settings):
-        apps.append(create_app(Settings(database_url=url, instance=tmp_path / "instance", **settings)))
+        apps.append(make_app(url, tmp_path / "instance", **settings))
         return apps[-1]
 
     yield make

@@ -12,11 +12,11 @@ import pytest
 from sqlalchemy import func, select
 
 from core.errors import ConfigError
-from study_app import create_app, limits, security
+from study_app import limits, security
 from study_app.models import Base, Participant, Response, Session
 from study_app.refusals import Refusal
 from study_app.security import SESSION, VISITOR
-from study_app.settings import ROOT, Settings, from_environment
+from study_app.settings import ROOT, from_environment
 from tests.study_recruitment import ALL_STEPS, DEVICE, Person, read_plates, recruiting, reregister, rows
 from tests.study_site import close, make_answer, make_app
 
@@ -30,10 +30,6 @@ def app(sqlite_url):
     made = make_app(sqlite_url)
     yield made
     close(made)
-
-
-def app_with(url: str, **changes):
-    return create_app(Settings(database_url=url, instance=ROOT / "instance", **changes))
 
 
 def addresses(app, method: str) -> list[tuple[str, str]]:
@@ -98,7 +94,7 @@ def test_https_is_demanded_from_then_on_and_only_there(app):
 
 def test_a_proxys_word_counts_only_where_the_settings_name_one(sqlite_url):
     for proxies, secure in ((0, False), (1, True)):
-        app = app_with(sqlite_url, trusted_proxies=proxies)
+        app = make_app(sqlite_url, trusted_proxies=proxies)
         reply = app.test_client().get("/", headers={"X-Forwarded-Proto": "https", "X-Forwarded-For": "1.2.3.4"})
         assert ("__Host-" in reply.headers["Set-Cookie"]) is secure
         close(app)
@@ -250,14 +246,14 @@ def test_consent_is_limited_for_a_browser_over_all_workers(study_url, one_window
 
 
 def test_consents_of_everybody_are_limited_where_the_settings_say_so(sqlite_url, one_window):
-    app = app_with(sqlite_url, consents_per_minute=3)
+    app = make_app(sqlite_url, consents_per_minute=3)
     statuses = [Person(app).consent().status_code for _ in range(5)]
     assert statuses == [303] * 3 + [429] * 2
     close(app)
 
 
 def test_arrivals_of_everybody_are_limited_too(sqlite_url, tmp_path, one_window):
-    app = app_with(sqlite_url, consents_per_minute=1)
+    app = make_app(sqlite_url, consents_per_minute=1)
     reregister(app, tmp_path, recruiting("prolific"))
     statuses = [app.test_client().get(f"/?PROLIFIC_PID=person-{number}").status_code for number in range(10)]
     assert statuses == [303] * 4 + [429] * 6
