@@ -9,12 +9,18 @@ from matplotlib.figure import Figure as Drawing
 
 from analysis import drawing, estimates, wording
 from analysis.blocks import Block, Column, Figure, Paragraph, Row, Section, Table
-from analysis.intervals import NORMAL, t_interval
+from analysis.intervals import t_interval
 from analysis.likelihood import Floats
 from analysis.population.censored_normal import FEWEST_EXACT, NormalFit
 from analysis.population.mixed import mixed_model, mixed_results
 from analysis.population.mixed_showing import mixed_blocks, mixed_methods, mixed_refusal
-from analysis.population.two_stage import FEWEST_LEVELS, FEWEST_TRIALS, ParticipantThresholds, participant_thresholds
+from analysis.population.two_stage import (
+    FEWEST_LEVELS,
+    FEWEST_TRIALS,
+    ParticipantThresholds,
+    own_intervals,
+    participant_thresholds,
+)
 from analysis.study import Study
 from analysis.threshold_draws import WORDS, ThresholdDraws, signal_levels, thresholds_of
 from analysis.wording import bracket, grey, number, plural
@@ -37,7 +43,8 @@ def section(study: Study) -> Section:
     rows = [_row(people, pooled, index, signal_levels(cells, index)) for index in range(len(cells.models))]
     fitted, reason = mixed_model(study.export)
     results: dict[str, Any] = {
-        "quantity": people.quantity, "two_stage": rows, "participants": _participants(people),
+        "quantity": people.quantity, "two_stage": rows,
+        "participants": _participants(people, own_intervals(people, cells, task)),
         "mixed_model": {"not_estimable": reason} if fitted is None else mixed_results(fitted, study.export),
     }  # fmt: skip
     blocks: list[Block] = [_introduction(people), *_two_stage(people, rows, results["participants"])]
@@ -118,19 +125,21 @@ def _pooled(pooled: ThresholdDraws, index: int, levels: Floats) -> dict[str, Any
     return _tested(float(pooled.point[index]), float(low), float(high), levels)
 
 
-def _participants(people: ParticipantThresholds) -> list[dict[str, Any]]:
+def _participants(people: ParticipantThresholds, bounds: tuple[Floats, Floats]) -> list[dict[str, Any]]:
     """A row a participant × source model that was fitted, by threshold within each source model."""
     rows = []
-    for index, name in enumerate(people.models):
+    for index in range(len(people.models)):
         own = np.flatnonzero(people.answered[:, index])
         low, high = people.low[own, index], people.high[own, index]
         middle = np.where(np.isfinite(low), low, np.where(np.isfinite(high), high, np.inf))
         for place in np.lexsort((own, np.isinf(high), middle)):
-            rows.append(_participant(people, index, int(own[place]), name))  # noqa: PERF401
+            rows.append(_participant(people, bounds, index, int(own[place])))  # noqa: PERF401
     return rows
 
 
-def _participant(people: ParticipantThresholds, index: int, person: int, name: str) -> dict[str, Any]:
+def _participant(
+    people: ParticipantThresholds, bounds: tuple[Floats, Floats], index: int, person: int
+) -> dict[str, Any]:
     low, high, error = (float(part[person, index]) for part in (people.low, people.high, people.error))
     status = "exact" if low == high else "unknown"
     if low != high and np.isfinite(low):
@@ -139,9 +148,13 @@ def _participant(people: ParticipantThresholds, index: int, person: int, name: s
         status = "below"
     known = status == "exact" and np.isfinite(error)
     return {
-        "source_model": name, "participant": people.participants[person], "status": status,
+        "source_model": people.models[index], "participant": people.participants[person], "status": status,
         "log2_eps": low if status in ("exact", "above") else high if status == "below" else None,
         "standard_error": error if known else None,
+        **{
+            name: float(bound[person, index]) if known and np.isfinite(bound[person, index]) else None
+            for name, bound in zip(("low", "high"), bounds, strict=True)
+        },
     }  # fmt: skip
 
 
@@ -164,7 +177,8 @@ def _methods(people: ParticipantThresholds, rows: list[dict[str, Any]], results:
             f"Two stages: {WORDS[people.quantity]} of each participant with {FEWEST_TRIALS} answers or more to a "
             f"source model at {FEWEST_LEVELS} ε or more (maximum a posteriori), then a normal distribution of log2 "
             "thresholds by maximum likelihood, in which thresholds beyond the tested range are censored; intervals are "
-            "t with n − 1 degrees of freedom."
+            "t with n − 1 degrees of freedom. Intervals of single thresholds are "
+            f"{'normal' if people.quantity == 'eps_dprime1' else 'by profile likelihood'}."
         )
     mixed = results["mixed_model"]
     if "formula" in mixed:
@@ -259,8 +273,7 @@ def _panel(axes: Any, rows: list[dict[str, Any]], look: drawing.Style) -> None:
         if row["log2_eps"] is None:
             continue
         if row["standard_error"] is not None:
-            half = NORMAL * row["standard_error"]
-            ends = [row["log2_eps"] - half, row["log2_eps"] + half]
+            ends = [row["log2_eps"] if row[side] is None else row[side] for side in ("low", "high")]
             axes.plot(ends, [place, place], color=look.colour, linewidth=0.9)
         marker = arrows.get(row["status"], look.marker)
         axes.plot([row["log2_eps"]], [place], marker=marker, markersize=4, color=look.colour)

@@ -10,11 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis import estimates, signal_detection
+from analysis.intervals import NORMAL
 from analysis.likelihood import Floats
 from analysis.population.censored_normal import NormalFit, fit_normal
-from analysis.psychometric import PsychometricFit, fit_psychometric
+from analysis.psychometric import PsychometricFit, fit_psychometric, profile_interval
 from analysis.psychometric.fitting import evaluation
 from analysis.threshold_draws import QUANTITIES, Quantity, signal_levels
 from analysis.trials import Cells, Task
@@ -76,14 +78,17 @@ def _estimates(cells: Cells, task: Task, quantity: Quantity) -> tuple[Floats, Fl
 
 def _middle(cells: Cells, index: int, task: Task) -> tuple[Floats, Floats]:
     """log2 ε₅₀ [P] with its standard error; NaN with fewer than two levels."""
-    columns = cells.columns(index)
-    levels = estimates.levels_of(cells, columns)
-    if len(np.unique(levels[1:])) < 2:
+    if len(np.unique(signal_levels(cells, index))) < 2:
         nothing = np.full(len(cells.yes), np.nan)
         return nothing, nothing
-    model = estimates.model_of(task, cells.choices)
-    fit = fit_psychometric(model, levels, cells.yes[:, columns], cells.trials[:, columns])
+    fit = _curves(cells, index, task, np.arange(len(cells.yes)))
     return fit.threshold, middle_errors(fit)
+
+
+def _curves(cells: Cells, index: int, task: Task, people: NDArray[np.int64]) -> PsychometricFit:
+    own = np.ix_(people, cells.columns(index))
+    levels = estimates.levels_of(cells, cells.columns(index))
+    return fit_psychometric(estimates.model_of(task, cells.choices), levels, cells.yes[own], cells.trials[own])
 
 
 def middle_errors(fit: PsychometricFit) -> Floats:
@@ -91,6 +96,29 @@ def middle_errors(fit: PsychometricFit) -> Floats:
     information = evaluation(fit.model, fit.axis, fit.hits, fit.trials)(fit.fit.parameters, np.arange(len(fit.hits)))[2]
     errors: Floats = np.sqrt(np.linalg.pinv(information, hermitian=True)[:, 0, 0])
     return errors
+
+
+def own_intervals(people: ParticipantThresholds, cells: Cells, task: Task) -> tuple[Floats, Floats]:
+    """Returns 95 % bounds [P, M] of the known thresholds, log2 ε: of single participants, from their answers alone.
+
+    Of ε at d′ = 1 normal ones; of ε₅₀ by profile likelihood, since with a lapse rate of its own a single curve's normal
+    interval is a little short. NaN where a threshold is not known; infinite where the answers set no bound.
+
+    Args:
+        people: their thresholds, of these cells.
+        cells: counts of participants.
+        task: yes-no, 2afc or same-different.
+    """
+    known = people.low == people.high
+    middle, half = np.where(known, people.low, np.nan), NORMAL * people.error
+    low, high = middle - half, middle + half
+    if people.quantity == "eps50":
+        counts = estimates.counted(cells, task)
+        for index in range(len(people.models)):
+            own = np.flatnonzero(known[:, index])
+            if len(own):
+                low[own, index], high[own, index] = profile_interval(_curves(counts, index, task, own))
+    return low, high
 
 
 def _answered(cells: Cells, index: int) -> np.ndarray:

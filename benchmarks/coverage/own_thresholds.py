@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr
 
-from analysis.intervals import NORMAL
 from analysis.likelihood import Floats
 from analysis.population import fit_normal, participant_thresholds
+from analysis.population.two_stage import own_intervals
 from analysis.trials import Cells, Task
 from benchmarks.coverage.acceptance import Share, covered, erred
 from benchmarks.coverage.cell import Cell
@@ -52,16 +52,15 @@ def own(task: Task, seed: int, number: int) -> list[tuple[float, float]]:
         yes=generator.binomial(trials, probability(task, truth)).astype(float), trials=trials.astype(float),
     )  # fmt: skip
     found = participant_thresholds(cells, task)
-    known = np.flatnonzero(np.isfinite(found.error[:, 0]))
-    half = NORMAL * found.error[known, 0]
-    deviation = found.low[known, 0] - truth[known]
-    return list(zip((deviation - half).tolist(), (deviation + half).tolist(), strict=True))
+    low, high = (bound[:, 0] - truth for bound in own_intervals(found, cells, task))
+    known = ~np.isnan(low)
+    return list(zip(low[known].tolist(), high[known].tolist(), strict=True))
 
 
 def own_shares(rows: Sequence[list[tuple[float, float]]]) -> list[Share]:
     """Returns the coverage of participants' own thresholds."""
     intervals = [interval for row in rows for interval in row]
-    return [covered("a participant's own threshold, normal interval", intervals, 0.0, "inside")]
+    return [covered("a participant's own threshold", intervals, 0.0, "inside")]
 
 
 # ---- second stage ----

@@ -15,6 +15,7 @@ from analysis.estimates import estimate
 from analysis.observers import simulate_cells
 from analysis.plan import Plan
 from analysis.population import fit_normal, participant_thresholds
+from analysis.population.two_stage import own_intervals
 from analysis.sensitivity.cells import rating_counts
 from analysis.study import Study, read_study
 from benchmarks.coverage import SCENARIOS, empty_study, law
@@ -123,6 +124,23 @@ def test_two_alternatives_give_eps50_of_people(cells):
     found = participant_thresholds(answered, "2afc")
     assert found.quantity == "eps50"
     assert found.of("standard").mean == pytest.approx(2.0, abs=0.3)
+    known = found.low == found.high
+    low, high = own_intervals(found, answered, "2afc")
+    assert known.any()
+    assert (low[known] < found.low[known]).all()
+    assert (found.low[known] < high[known]).all()
+    half = (high - low)[known] / 2
+    assert np.median(half / found.error[known]) == pytest.approx(1.96, rel=0.25)
+
+
+def test_an_effect_size_has_the_interval_of_the_noncentral_t():
+    values = rng.numpy_generator(5, "effect").normal(-0.8, 1, 12)
+    found, opposite = fit_normal(values, values), fit_normal(-values, -values)
+    low, high = found.effect_interval
+    assert low < found.effect_size < high
+    assert stats.nct.cdf(found.t, 11, low * np.sqrt(12)) == pytest.approx(0.975, abs=1e-6)
+    assert stats.nct.cdf(found.t, 11, high * np.sqrt(12)) == pytest.approx(0.025, abs=1e-6)
+    assert opposite.effect_interval == pytest.approx((-high, -low))
 
 
 # ---- sections ----
