@@ -140,6 +140,12 @@ def _priors(model: PsychometricModel, theta: Floats) -> list[tuple[int, Terms]]:
     return parts
 
 
+def rate_prior(rate: Floats, beta: float) -> Terms:
+    """Returns the terms of the Beta(1, ``beta``) prior over an asymptote itself, where ``beta_prior`` has its logit."""
+    inverse = 1 / np.maximum(1 - rate, 1e-12)
+    return -(beta - 1) * np.log(inverse), -(beta - 1) * inverse, (beta - 1) * inverse**2
+
+
 def box(model: PsychometricModel, levels: Floats) -> tuple[Floats, Floats]:
     """Returns the bounds of the parameters, each [4 or 5], for levels on the axis of S."""
     distinct = np.unique(levels[np.isfinite(levels)])

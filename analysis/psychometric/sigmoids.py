@@ -23,10 +23,11 @@ LARGEST_EXPONENT = 700.0
 
 @dataclass(frozen=True, kw_only=True)
 class Sigmoid:
-    """A distribution function with its density and quantile function, all in standard form."""
+    """A distribution function, its density, the density's slope and the quantile function, all in standard form."""
 
     cdf: Callable[[Floats], Floats]
     density: Callable[[Floats], Floats]
+    density_slope: Callable[[Floats], Floats]
     quantile: Callable[[float], float]
 
     @property
@@ -41,41 +42,59 @@ def _gumbel_density(z: Floats) -> Floats:
     return density
 
 
+def _gumbel_slope(z: Floats) -> Floats:
+    bounded = np.minimum(z, LARGEST_EXPONENT)
+    rise = np.exp(bounded)
+    slope: Floats = np.exp(bounded - rise) * (1 - rise)
+    return slope
+
+
 def _secant_density(z: Floats) -> Floats:
     tail = np.exp(-np.minimum(np.abs(z) * np.pi / 2, LARGEST_EXPONENT))
     density: Floats = tail / (1 + tail**2)
     return density
 
 
+def _normal_density(z: Floats) -> Floats:
+    density: Floats = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+    return density
+
+
 SIGMOIDS: dict[Shape, Sigmoid] = {
     "normal": Sigmoid(
         cdf=special.ndtr,
-        density=lambda z: np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi),
+        density=_normal_density,
+        density_slope=lambda z: -z * _normal_density(z),
         quantile=lambda q: float(special.ndtri(q)),
     ),
     "logistic": Sigmoid(
         cdf=special.expit,
         density=lambda z: special.expit(z) * special.expit(-z),
+        density_slope=lambda z: special.expit(z) * special.expit(-z) * (1 - 2 * special.expit(z)),
         quantile=lambda q: float(special.logit(q)),
     ),
     "gumbel": Sigmoid(  # of the smallest value: Weibull on the axis without the logarithm
         cdf=lambda z: -np.expm1(-np.exp(np.minimum(z, LARGEST_EXPONENT))),
         density=_gumbel_density,
+        density_slope=_gumbel_slope,
         quantile=lambda q: float(np.log(-np.log1p(-q))),
     ),
     "reverse-gumbel": Sigmoid(  # of the largest value
         cdf=lambda z: np.exp(-np.exp(np.minimum(-z, LARGEST_EXPONENT))),
         density=lambda z: _gumbel_density(-z),
+        density_slope=lambda z: -_gumbel_slope(-z),
         quantile=lambda q: float(-np.log(-np.log(q))),
     ),
     "hyperbolic-secant": Sigmoid(
         cdf=lambda z: 2 / np.pi * np.arctan(np.exp(np.clip(np.pi / 2 * z, -LARGEST_EXPONENT, LARGEST_EXPONENT))),
         density=_secant_density,
+        density_slope=lambda z: -np.pi / 2 * np.tanh(np.pi / 2 * z) * _secant_density(z),
         quantile=lambda q: float(2 / np.pi * np.log(np.tan(np.pi / 2 * q))),
     ),
     "student-t": Sigmoid(  # one degree of freedom: Cauchy
         cdf=lambda z: 0.5 + np.arctan(z) / np.pi,
         density=lambda z: 1 / (np.pi * (1 + z**2)),
+        density_slope=lambda z: -2 * z / (np.pi * (1 + z**2) ** 2),
         quantile=lambda q: float(np.tan(np.pi * (q - 0.5))),
     ),
 }
