@@ -58,10 +58,7 @@ def cells(scale: float = 1.0) -> list[Cell]:
         *(_people(design, scale) for design in PEOPLE),
         *(_demo(scenario, scale) for scenario in demo_design.SCENARIOS),
         *(replace(cell, times=_times(cell.times, scale)) for cell in PRINTED),
-        Cell(
-            name="mixed-model", words="mixed model: 20 participants × 40 pictures, 2 source models × 6 ε × 10 trials",
-            times=_times(400, scale), one=mixed_model_studies.mixed, shares=mixed_model_studies.mixed_shares,
-        ),
+        *(_crossed(design, scale) for design in mixed_model_studies.CROSSED),
         Cell(
             name="machines", words="two equally robust machines on 200 pictures",
             times=_times(20, scale), one=crossed_studies.machines, shares=crossed_studies.machine_shares,
@@ -78,6 +75,13 @@ def _people(design: People, scale: float) -> Cell:
     return Cell(
         name=f"people-{design.task}-{short}", words=design.words, times=_times(400, scale),
         one=partial(people.one, design), shares=partial(people.shares, design),
+    )  # fmt: skip
+
+
+def _crossed(design: mixed_model_studies.Crossed, scale: float) -> Cell:
+    return Cell(
+        name=design.name, words=design.words, times=_times(300, scale),
+        one=partial(mixed_model_studies.one, design), shares=partial(mixed_model_studies.shares, design),
     )  # fmt: skip
 
 
