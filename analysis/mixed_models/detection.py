@@ -24,7 +24,7 @@ from analysis.mixed_models.climbing import Moving
 from analysis.mixed_models.fitting import MixedFit, Random, make_layout, maximise
 from analysis.psychometric import BETA
 
-LARGEST_D = 8.0  # the participants' slope acts on d up to here; beyond, an answer is certain anyway
+LARGEST_D, ROUNDNESS = 8.0, 8  # the participants' slope acts on d up to about here; beyond, an answer is certain anyway
 LEAST_EXPONENT, MOST_EXPONENT = 0.1, 20.0
 LEAST_LAPSE, MOST_LAPSE = 1e-6, 0.4
 CHEAP = 200  # kept effects that cost nothing to speak of
@@ -167,11 +167,18 @@ def _fit(data: Trials, models: int, start: Floats, lapse: float | None, near: Mi
 
 
 def _slope_of(beta: Floats, data: Trials, models: int) -> tuple[Floats, Floats]:
-    """What a participant's slope multiplies, d up to ``LARGEST_D``, and its derivatives."""
+    """What a participant's slope multiplies, and its derivatives."""
     predicted, jacobian = _fixed(beta, data, models)
     d = predicted + beta[0]
     jacobian[:, 0] = 0.0
-    return np.clip(d, 0.0, LARGEST_D), jacobian * (d < LARGEST_D)[:, None]
+    bend = 1 + (d / LARGEST_D) ** ROUNDNESS
+    return _acting(d), jacobian * (bend ** (-1 - 1 / ROUNDNESS))[:, None]
+
+
+def _acting(d: Floats) -> Floats:
+    """Returns d up to about ``LARGEST_D``, without a corner, where second derivatives would be wrong."""
+    acting: Floats = d / (1 + (d / LARGEST_D) ** ROUNDNESS) ** (1 / ROUNDNESS)
+    return acting
 
 
 def _prior(beta: Floats, models: int, with_lapse: bool) -> tuple[float, Floats]:
@@ -213,7 +220,7 @@ def conditional(fitted: DetectionModel, model: int, eps: Floats) -> Floats:
 def marginal(fitted: DetectionModel, model: int, eps: Floats) -> Floats:
     """Returns P(yes) averaged over observers and pictures."""
     d = signal_detection.d_prime_at(eps, fitted.log2_eps_dprime1[model], fitted.exponent[model])
-    spread = _spread_at(np.minimum(d, LARGEST_D), fitted.participant_covariance, fitted.picture_sd**2)
+    spread = _spread_at(d, fitted.participant_covariance, fitted.picture_sd**2)
     return np.asarray(fitted.lapse / 2 + (1 - fitted.lapse) * ndtr((d - fitted.criterion) / spread))
 
 
@@ -261,7 +268,8 @@ def _averaged_d(criterion: float, participant: Floats, picture: float) -> float:
 def _spread_at(d: Floats, participant: Floats, picture: float) -> Floats:
     """Standard deviation of evidence over noise, participants and pictures at the typical observer's d."""
     (a, b), (_, c) = participant
-    spread: Floats = np.sqrt(1 + a + 2 * b * d + c * d**2 + picture)
+    acting = _acting(d)
+    spread: Floats = np.sqrt(1 + a + 2 * b * acting + c * acting**2 + picture)
     return spread
 
 
