@@ -67,6 +67,11 @@ judged <- read("speed_judgements")
 mixed("speed judgements", cbind(faster, slower) ~ speed * masked + (1 + speed | participant), judged)
 mixed("speed judgements, intercepts", cbind(faster, slower) ~ speed * masked + (1 | participant), judged)
 
+signs <- do.call(rbind, strsplit(read.csv(file.path(tables, "verbal_aggression.csv"), colClasses = "character")$answers, ""))
+aggression <- data.frame(yes = as.integer(signs), person = factor(row(signs)), item = factor(col(signs)),
+                         do = as.integer(col(signs) > 12))
+mixed("verbal aggression", yes ~ do + (1 | person) + (1 | item), aggression, "logit")
+
 directory <- commandArgs(TRUE)
 if (length(directory)) {
   contrast <- read.csv(file.path(directory, "geirhos", "contrast.csv"), strip.white = TRUE)
@@ -75,11 +80,9 @@ if (length(directory)) {
   contrast$picture <- sub("^[^_]*_[^_]*_[^_]*_", "", contrast$imagename)
   low <- contrast[contrast$level <= 15, ]
   mixed("naming at low contrast", right ~ log10(level) + (1 | picture) + (1 | category) + (1 | subj), low)
-  for (attack in c("advpp", "ncf")) {
-    ratings <- read.csv(file.path(directory, "scooter", paste0(attack, ".csv")))
-    ratings$said <- as.integer(ratings$rating < 0)
-    ratings$modified <- as.integer(ratings$image_type == "modified")
-    ratings$picture <- paste(ratings$image_type, ratings$image_id)
-    mixed(paste("seen to be modified,", attack), said ~ modified + (1 + modified | pid) + (1 | picture), ratings)
-  }
+  ratings <- read.csv(file.path(directory, "scooter", "advpp.csv"))
+  ratings$said <- as.integer(ratings$rating < 0)
+  ratings$modified <- as.integer(ratings$image_type == "modified")
+  ratings$picture <- paste(ratings$image_type, ratings$image_id)
+  mixed("seen to be modified, advpp", said ~ modified + (1 + modified | pid) + (1 | picture), ratings)
 }
