@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from analysis.likelihood import Floats
@@ -17,6 +18,7 @@ GRADIENT_LIMIT = 1e-3  # what is left of the gradient, in units of standard erro
 HESSIAN_STEP = 1e-4
 NEAR = 0.05  # standard errors that the position may move before the information is computed again
 LEAST_INFORMATION = 1e-4  # a direction with less is not told by the data: complete separation
+LIFT = 0.03  # a spread to try where one of 0 was found
 MOST_ROUNDS, MOST_CHORDS = 5, 6
 Predictor = Callable[[Floats], tuple[Floats, Floats]]
 """Fixed parameters [P] to the fixed part of η [N] and its derivatives [N, P]."""
@@ -79,6 +81,13 @@ class Objective:
     moving: Moving | None
     start: tuple[Floats, Floats] | None = None
 
+    @property
+    def diagonal(self) -> NDArray[np.bool_]:
+        """Which θ are on the diagonal of their triangle: these are not negative, and symmetric about 0."""
+        parts = [row == column for block in self.layout.all_blocks
+                 for row, column in zip(*np.tril_indices(block.width), strict=True)]  # fmt: skip
+        return np.array(parts, dtype=bool)
+
     def mode(self, position: Floats) -> tuple[Mode, Layout, Floats, Floats | None]:
         """Returns the mode, the layout to which it belongs, and the derivatives of the fixed part and covariate."""
         fixed = position[self.sizes :]
@@ -118,9 +127,24 @@ def climb(objective: Objective, start: Floats, limits: Bounds, units: Floats | N
         return found, slope * unit
 
     close = {"ftol": 1e-10, "gtol": 1e-4} if units is None else {"ftol": 1e-12, "gtol": NEAR}
-    found = minimize(value, start / unit, jac=True, method="L-BFGS-B", bounds=scaled,
-                     options={"maxiter": 500, "maxcor": 30, **close})  # fmt: skip
+    position = start
+    for _ in range(MOST_ROUNDS):
+        found = minimize(value, position / unit, jac=True, method="L-BFGS-B", bounds=scaled,
+                         options={"maxiter": 500, "maxcor": 30, **close})  # fmt: skip
+        position = _lifted(objective, found.x * unit, float(found.fun))
+        if position is None:
+            break
     return _polish(objective, found.x * unit, limits)
+
+
+def _lifted(objective: Objective, position: Floats, value: float) -> Floats | None:
+    """A better place with a spread that is not 0, where the search ended at 0: there the slope is 0 for certain."""
+    for k in np.flatnonzero(objective.diagonal & (position[: objective.sizes] < SINGULAR)):
+        there = position.copy()
+        there[k] = LIFT
+        if objective(there)[0] < value:
+            return there
+    return None
 
 
 def _polish(objective: Objective, position: Floats, limits: Bounds) -> Summit:

@@ -174,7 +174,8 @@ def maximise(
     limits += list(bounds) if bounds is not None else [(None, None)] * len(start)
     sizes, units = len(theta), None
     if near is not None:
-        theta, start, units = near.theta, near.coefficients, _units(near, len(layout.yes))
+        units = _units(near, len(layout.yes))
+        theta, start = np.where(units[:sizes] < 1, near.theta, theta), near.coefficients
     objective = Objective(layout=layout, predictor=predictor, sizes=sizes, lapse=lapse, prior=prior, moving=moving)
     top = climb(objective, np.concatenate([theta, start]), limits, units)
     return MixedFit(
@@ -195,9 +196,9 @@ def maximise(
 
 
 def _units(near: MixedFit, rows: int) -> Floats:
-    """Standard errors that the whole data would give, judged by a part of them."""
+    """Standard errors that the whole data would give, judged by a part of them; 1 where that part does not tell."""
     errors = np.sqrt(np.diag(near.joint_covariance) * near.rows / rows)
-    units: Floats = np.where(errors > 0, errors, SINGULAR)
+    units: Floats = np.where((errors > 0) & (errors < 1), errors, 1.0)
     return units
 
 

@@ -12,7 +12,20 @@ from scipy.special import expit, ndtr
 from scipy.stats import norm
 
 from analysis import mixed_models
-from analysis.mixed_models import DetectionModel, Random, Trials, conditional, fit, fit_detection, grouped, marginal
+from analysis.mixed_models import (
+    DetectionModel,
+    Random,
+    Trials,
+    conditional,
+    detection,
+    fit,
+    fit_detection,
+    grouped,
+    marginal,
+    marginal_log2_eps,
+    with_covariance,
+)
+from analysis.mixed_models.climbing import Moving, Objective
 from analysis.mixed_models.fitting import make_layout
 from analysis.mixed_models.laplace import find_mode, gradient
 from analysis.mixed_models.links import lapse_slopes, terms
@@ -269,6 +282,85 @@ def test_the_marginal_curve_is_the_average_over_observers_and_pictures_and_flatt
         assert p.mean() == pytest.approx(marginal(fitted, 0, grid)[index], abs=4e-3)
     inner = np.ptp(conditional(fitted, 0, grid))
     assert np.ptp(marginal(fitted, 0, grid)) < inner
+
+
+def test_the_marginal_threshold_is_where_the_averaged_sensitivity_is_1(fitted):
+    log2_eps, covariance = marginal_log2_eps(fitted)
+    for model in range(2):
+        at = marginal(fitted, model, np.array([0.0, 2 ** log2_eps[model]]))
+        rates = (at - fitted.lapse / 2) / (1 - fitted.lapse)
+        assert np.diff(norm.ppf(rates))[0] == pytest.approx(1, abs=1e-6)
+    assert (log2_eps > fitted.log2_eps_dprime1).all()
+    assert np.sqrt(np.diag(covariance)) == pytest.approx(np.sqrt(np.diag(fitted.covariance)), rel=0.3)
+
+
+def test_the_delta_method_gives_back_the_covariance_of_the_coefficients(fitted):
+    value, covariance = with_covariance(fitted.fit, lambda theta, beta: beta[1:3] * 2 + theta[0] * 0)
+    np.testing.assert_allclose(value, 2 * fitted.log2_eps_dprime1)
+    np.testing.assert_allclose(covariance, 4 * fitted.covariance, rtol=1e-6, atol=1e-12)
+
+
+def test_there_is_no_marginal_threshold_where_people_differ_too_much(fitted):
+    wide = replace(fitted.fit, theta=np.array([0.3, 0.0, 30.0, 0.3]))
+    assert np.isnan(marginal_log2_eps(replace(fitted, fit=wide))[0]).all()
+
+
+def test_the_lapse_rate_is_estimated_with_the_rest_or_held(fitted):
+    assert fitted.fit.names[-1] == "lapse"
+    assert abs(fitted.lapse - 0.02) < 3 * fitted.fit.standard_errors[-1]
+    held = fit_detection(study(1), lapse=0.02)
+    assert held.lapse == 0.02
+    assert "lapse" not in held.fit.names
+    assert held.fit.log_likelihood < fitted.fit.log_likelihood + 0.1
+    np.testing.assert_allclose(held.log2_eps_dprime1, fitted.log2_eps_dprime1, atol=0.1)
+
+
+def test_the_gradient_of_the_detection_model_is_that_of_differences():
+    """All parameters: spreads, criterion, thresholds, exponents (also in the participants' slopes), lapse rate."""
+    data = study(3, people=6, pictures=10)
+    design = detection._slope_of(np.array([0.7, 2.3, 1.6, 0.3, 0.4]), data, 2)[0]
+    random = [Random(name="participant", group=data.participant, design=np.stack([np.ones_like(design), design], 1)),
+              Random(name="picture", group=data.picture, eliminated=True)]  # fmt: skip
+    layout, unscale = make_layout("probit", data.yes, data.trials, random)
+    moving = Moving(place=0, scale=unscale[0], covariate=lambda beta: detection._slope_of(beta, data, 2))
+    objective = Objective(
+        layout=layout, predictor=lambda beta: detection._fixed(beta, data, 2), sizes=4, lapse=None, moving=moving,
+        prior=lambda beta: detection._prior(beta, 2, True),
+    )  # fmt: skip
+    at, step = np.array([0.5, 0.1, 0.4, 0.3, 0.6, 2.2, 1.7, 0.25, 0.35, 0.03]), 1e-5
+    slope = objective(at)[1]
+    for move in step * np.eye(len(at)):
+        difference = (objective(at + move)[0] - objective(at - move)[0]) / (2 * step)
+        assert slope @ move / step == pytest.approx(difference, rel=1e-4, abs=1e-3)
+
+
+def test_a_fit_that_starts_from_a_part_of_the_data_ends_at_the_same_place(monkeypatch, fitted):
+    monkeypatch.setattr(detection, "PART", 900)
+    found = fit_detection(study(1))
+    assert found.fit.log_likelihood == pytest.approx(fitted.fit.log_likelihood, abs=1e-5)
+    np.testing.assert_allclose(found.log2_eps_dprime1, fitted.log2_eps_dprime1, atol=1e-3)
+    np.testing.assert_allclose(found.covariance, fitted.covariance, rtol=0.02, atol=1e-5)
+
+
+def test_many_more_participants_than_pictures_change_only_which_block_is_eliminated(monkeypatch, fitted):
+    monkeypatch.setattr(detection, "CHEAP", 1)
+    few = study(4, people=30, pictures=12)
+    wide = fit_detection(few)
+    assert [spread.name for spread in wide.fit.random] == ["picture", "participant"]
+    monkeypatch.setattr(detection, "CHEAP", 200)
+    narrow = fit_detection(few)
+    assert wide.fit.log_likelihood == pytest.approx(narrow.fit.log_likelihood, abs=1e-5)
+    assert (wide.participants, wide.pictures) == (30, 12)
+    assert wide.participant_sd == pytest.approx(narrow.participant_sd, abs=1e-3)
+    assert (mixed_models.kept_effects(30, 12), mixed_models.kept_effects(200, 100)) == (60, 100)
+
+
+def test_complete_separation_is_flagged():
+    x = np.tile(np.linspace(-1, 1, 10), 8)
+    design = np.stack([np.ones(80), x], axis=1)
+    found = fit(design, (x > 0) * 1.0, np.ones(80), [Random(name="person", group=np.repeat(np.arange(8), 10))])
+    assert found.separated
+    assert not found.converged
 
 
 def test_the_package_names_what_it_offers():
