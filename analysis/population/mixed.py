@@ -12,15 +12,18 @@ from analysis.intervals import t_quantile
 from analysis.likelihood import Floats
 from analysis.mixed_models import (
     DetectionModel,
+    Trials,
     conditional,
     fit_detection,
     grouped,
+    kept_effects,
     marginal,
     marginal_log2_eps,
 )
 from analysis.trials import Export
 
-MOST_ROWS, MOST_PARTICIPANTS, FEWEST_PICTURES = 50_000, 500, 5  # beyond, the fit takes minutes
+MOST_ROWS, MOST_EFFECTS = 1_000_000, 1_000  # beyond, the fit takes minutes or too much memory
+FEWEST_PICTURES = 5
 POINTS = 41
 FORMULA = "P(yes) = λ/2 + (1 − λ) Φ(−k + (ε/ε₁[source model])^b[source model] + (1 + d | participant) + (1 | picture))"
 
@@ -31,11 +34,11 @@ def mixed_model(export: Export) -> tuple[DetectionModel | None, str]:
         return None, reason
     cells, answers = export.cells, export.answers
     data = grouped(answers.participant, answers.picture, answers.cell, answers.yes, cells.eps, cells.model)
-    if len(data.yes) > MOST_ROWS:
-        return None, f"{len(data.yes)} combinations of participant, picture and cell are more than {MOST_ROWS}"
+    if (reason := _too_large(data)) is not None:
+        return None, reason
     fitted = fit_detection(data)
     if not fitted.fit.converged:
-        return None, "the fit did not converge"
+        return None, "the search for its parameters did not converge, so that no estimate can be trusted"
     return fitted, ""
 
 
@@ -43,13 +46,27 @@ def _refusal(export: Export) -> str | None:
     cells = export.cells
     if export.task != "yes-no":
         return "the mixed model is one of yes-no answers"
-    if len(cells.participants) > MOST_PARTICIPANTS:
-        return f"{len(cells.participants)} participants are more than {MOST_PARTICIPANTS}"
     if len(export.answers.pictures) < FEWEST_PICTURES:
         return f"fewer than {FEWEST_PICTURES} pictures were shown, so how pictures differ cannot be told"
     for index, name in enumerate(cells.models):
         if (reason := estimates.refusal(cells, index)) is not None:
             return f"{name}: {estimates.REASONS[reason]}"
+    return None
+
+
+def _too_large(data: Trials) -> str | None:
+    if len(data.yes) > MOST_ROWS:
+        return (
+            f"{len(data.yes):,} combinations of participant, picture and cell are more than {MOST_ROWS:,}, which would "
+            "take minutes; see the views by participant and of the pooled answers"
+        )
+    participants, pictures = (len(np.unique(column)) for column in (data.participant, data.picture))
+    if (kept := kept_effects(participants, pictures)) > MOST_EFFECTS:
+        return (
+            f"for {participants:,} participants and {pictures:,} pictures {kept:,} effects stay after elimination, "
+            f"more than {MOST_EFFECTS:,}, which would take minutes; see the views by participant and of the pooled "
+            "answers"
+        )
     return None
 
 

@@ -12,6 +12,7 @@ from scipy.special import expit, ndtr
 from scipy.stats import norm
 
 from analysis import mixed_models
+from analysis.intervals import t_quantile
 from analysis.mixed_models import (
     DetectionModel,
     Random,
@@ -29,7 +30,13 @@ from analysis.mixed_models.climbing import Moving, Objective
 from analysis.mixed_models.fitting import make_layout
 from analysis.mixed_models.laplace import find_mode, gradient
 from analysis.mixed_models.links import lapse_slopes, terms
+from analysis.population import mixed
+from analysis.population.mixed import mixed_model, mixed_results
+from analysis.power.simulated_studies import Design, simulated_study
+from analysis.power.simulated_studies import Spread as Variation
 from analysis.signal_detection import d_prime_at
+from analysis.trials import Export
+from benchmarks.coverage.people import People, law
 from core import rng
 
 # Contagious bovine pleuropneumonia in 15 herds over 4 periods (Lesnoff et al. 2004), the example of lme4's manual.
@@ -365,3 +372,41 @@ def test_complete_separation_is_flagged():
 
 def test_the_package_names_what_it_offers():
     assert all(hasattr(mixed_models, name) for name in mixed_models.__all__)
+
+
+@pytest.fixture(scope="module")
+def export() -> Export:
+    """8 participants, 6 pictures, two ε."""
+    design = Design(task="yes-no", participants=8, models=("a",), eps=(4.0, 16.0), trials=12, noise=24, pictures=6)
+    people = People(participants=8, trials=12, sd=0.3, models=1)
+    made = simulated_study(design, law(people, 0.3), Variation(), rng.numpy_generator(1, "small study"), replicates=10)
+    return made.export
+
+
+def test_what_is_too_large_or_too_small_for_the_mixed_model_is_said(monkeypatch, export):
+    assert mixed_model(export)[0] is not None
+    assert mixed_model(replace(export, task="2afc")) == (None, "the mixed model is one of yes-no answers")
+    for limit, message in (
+        ("MOST_ROWS", "combinations of participant, picture and cell are more than 3"),
+        ("MOST_EFFECTS", "for 8 participants and 6 pictures 16 effects stay after elimination, more than 3"),
+        ("FEWEST_PICTURES", "fewer than 7 pictures were shown, so how pictures differ cannot be told"),
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(mixed, limit, 7 if limit == "FEWEST_PICTURES" else 3)
+            found, reason = mixed_model(export)
+        assert found is None
+        assert message in reason
+
+
+def test_intervals_are_those_of_t_and_both_thresholds_are_labelled(export):
+    found, _ = mixed_model(export)
+    results = mixed_results(found, export)
+    half = t_quantile(8) * np.sqrt(found.covariance[0, 0])
+    threshold = results["thresholds"]["a"]
+    assert set(threshold) == {"exponent", "conditional", "marginal"}
+    assert np.log2(threshold["conditional"]["estimate"]) == pytest.approx(found.log2_eps_dprime1[0])
+    assert results["criterion"]["high"] - results["criterion"]["estimate"] == pytest.approx(
+        t_quantile(8) * found.fit.standard_errors[0]
+    )
+    low = found.log2_eps_dprime1[0] - half
+    assert threshold["conditional"]["low"] == (pytest.approx(2**low) if low >= 2 else None)
