@@ -61,7 +61,7 @@ def start(folder: Path, size: tuple[int, int], task: str, *, known: int = 0) -> 
         command += ["--gold", str(folder / "gold")]
     url = f"sqlite:///{folder / 'annotation.sqlite'}"
     run(url, ["init-db"], ["register-pictures", str(folder / "noise")], command)
-    return Site(server=Server(url, free_port(), folder / "server.log").start(), url=url, size=size)
+    return Site(server=Server(url, free_port(), folder / "server.log", direct=True).start(), url=url, size=size)
 
 
 def write_masks(folder: Path, names: list[str], size: tuple[int, int]) -> None:

@@ -83,7 +83,7 @@ def _start(folder: Path, stimulus_set: Path, protocol: str) -> Server:
     (folder / "protocol.toml").write_text(protocol)
     url = f"sqlite:///{folder / 'study.sqlite'}"
     set_up(url, stimulus_set, folder / "protocol.toml")
-    return Server(url, free_port(), folder / "server.log").start()
+    return Server(url, free_port(), folder / "server.log", direct=True).start()
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,7 @@ def lab(tmp_path_factory):
         while painter.state()["assignment"] is not None and (number < 2 or painter.state()["done"] < 2):
             painter.paint(box(right=12 + 2 * number), brush((3, 3), (9, 8)))
     close(app)
-    server = Server(url, free_port(), folder / "server.log").start()
+    server = Server(url, free_port(), folder / "server.log", direct=True).start()
     yield server
     server.kill()
 

@@ -8,6 +8,8 @@ from analysis import report
 from tests.simulated_export import OBSERVERS_TOML, write_evaluation, write_export
 from tests.study_browser import DESKTOP, PHONE
 
+OPEN = "document.querySelectorAll('details').forEach((each) => { each.open = true; })"
+
 
 @pytest.fixture(scope="module")
 def page_file(tmp_path_factory):
@@ -30,11 +32,54 @@ def test_the_report_is_readable_at_every_width_and_by_everybody(chromium, axe_so
     width = view["viewport"]["width"]
     page.screenshot(path=screenshots / f"report-{width}.png", full_page=True)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    for details in page.query_selector_all("details:not([open]) > summary"):
-        details.click()
+    page.evaluate(OPEN)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.evaluate(axe_source)
-    found = page.evaluate("axe.run()")["violations"]
-    assert [(each["id"], [node["html"][:120] for node in each["nodes"][:3]]) for each in found] == []
+    for scheme in ("light", "dark") if view is DESKTOP else ("light",):
+        page.emulate_media(color_scheme=scheme)
+        found = page.evaluate("axe.run()")["violations"]
+        assert [(each["id"], [node["html"][:120] for node in each["nodes"][:3]]) for each in found] == [], scheme
+    page.screenshot(path=screenshots / f"report-{width}-{scheme}-open.png", full_page=True)
     assert asked == [page_file.as_uri()]
+    context.close()
+
+
+def test_no_table_of_a_report_has_to_be_pushed_sideways_on_a_desk_and_contents_are_a_tap_away_on_a_phone(
+    chromium, page_file
+):
+    context = chromium.new_context(**DESKTOP)
+    page = context.new_page()
+    page.goto(page_file.as_uri())
+    page.evaluate(OPEN)
+    wide = "[...document.querySelectorAll('.scroll')].filter((each) => each.scrollWidth > each.clientWidth + 1).length"
+    assert page.evaluate(wide) == 0
+    assert page.locator("nav a", has_text="Methods").is_visible()
+    context.close()
+    context = chromium.new_context(**PHONE)
+    page = context.new_page()
+    page.goto(page_file.as_uri())
+    methods = page.locator("nav a", has_text="Methods")
+    assert not methods.is_visible()
+    page.locator("a.to-contents").tap()
+    methods.tap()
+    assert page.url.endswith("#methods")
+    assert page.locator("#methods").is_visible()
+    context.close()
+
+
+def test_paper_gets_every_row_in_black_on_white_without_contents(chromium, page_file):
+    context = chromium.new_context(**DESKTOP, color_scheme="dark")
+    page = context.new_page()
+    page.goto(page_file.as_uri())
+    page.emulate_media(media="print", color_scheme="dark")
+    colours = page.evaluate(
+        "['body', 'td'].map((name) => getComputedStyle(document.querySelector(name)))"
+        ".map((style) => [style.color, style.backgroundColor])"
+    )
+    assert colours[0] == ["rgb(31, 41, 51)", "rgb(255, 255, 255)"]
+    assert colours[1][0] == "rgb(31, 41, 51)"
+    assert not page.locator("nav").is_visible()
+    assert not page.locator("a.to-contents").is_visible()
+    hidden = "[...document.querySelectorAll('details.long td')].filter((each) => each.clientHeight === 0).length"
+    assert page.evaluate(hidden) == 0
     context.close()
