@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 INK, FAINT, MACHINE = "#1f2933", "#d5dbe1", "#4a5560"
+GREY = "grey levels"  # unit of ε in our stimulus sets
 ZERO_GAP = 1.4  # octaves between the smallest ε and the place of ε = 0
 DECIMALS = 2
 PAGE_SCALE = 1.5  # pixels of the page for a point of a drawing
@@ -64,7 +65,7 @@ def position(eps: float, smallest: float) -> float:
     return float(np.log2(eps)) if eps > 0 else float(np.log2(smallest)) - ZERO_GAP
 
 
-def epsilon_axis(axes: Axes, eps: Sequence[float], *, unit: str = "grey levels", short: bool = False) -> float:
+def epsilon_axis(axes: Axes, eps: Sequence[float], *, unit: str = GREY, short: bool = False) -> float:
     """Draws a log2 axis of ε with ε = 0 on a segment of its own; returns the smallest ε above 0.
 
     Args:
@@ -83,7 +84,8 @@ def epsilon_axis(axes: Axes, eps: Sequence[float], *, unit: str = "grey levels",
         axes.plot([x - 0.06, x + 0.06], [-0.025, 0.025], transform=axes.get_xaxis_transform(), color=MACHINE,
                   linewidth=1, clip_on=False)  # fmt: skip
     if unit:
-        axes.set_xlabel(f"ε ({unit})" if short else f"perturbation budget ε ({unit} of 255; 0 = unperturbed)")
+        words = f"perturbation budget ε ({unit} of 255; 0 = unperturbed)" if unit == GREY else f"ε ({unit}; 0 = none)"
+        axes.set_xlabel(f"ε ({unit})" if short else words)
     else:
         axes.set_xlabel("ε" if short else "level ε of the table (0 = none)")
     return smallest

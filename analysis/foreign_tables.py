@@ -80,6 +80,7 @@ class ColumnMap:
         model: source model of all trials, where no column says it.
         missing: words in ``response`` or ``correct`` that are no answer; such rows are left out and counted.
         rt_unit: unit of the reaction times.
+        level_name: what the level is, as the report says it: contrast, noise; ``level_unit``: its unit, %.
         separator: of the table's columns.
         only_where: a column that is empty in rows that are no trials (instructions, feedback).
         keep: words by column; rows with other words in it are no trials.
@@ -92,6 +93,8 @@ class ColumnMap:
     model: str | None = None
     missing: tuple[str, ...] = ("",)
     rt_unit: Literal["ms", "s"] = "ms"
+    level_name: str = ""
+    level_unit: str = ""
     separator: str = ","
     only_where: str | None = None
     keep: dict[str, Any] = field(default_factory=dict)
@@ -136,8 +139,8 @@ def read_foreign(table: Path, columns: Path, plan: Plan | None = None) -> Export
         export,
         cells=replace(export.cells, choices=meaning.choices),
         answers=replace(export.answers, side=side, picked_left=export.answers.picked_left & (side != 0)),
-        exclusions=(*steps, *export.exclusions),
-    )
+        exclusions=(*steps, *export.exclusions), level_name=meaning.level_name, level_unit=meaning.level_unit,
+    )  # fmt: skip
 
 
 def _read(path: Path, separator: str) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from typing import Any
 
 from analysis.blocks import Block, Column, Paragraph, Section, Table
 from analysis.plan import Plan
+from analysis.tables import unit_words
 from analysis.wording import confidence, plural, thousands
 
 Row = dict[str, Any]
@@ -71,7 +72,10 @@ def _participants(results: Row) -> str:
 
 
 def _unit(data: Row) -> str:
-    return " grey levels of 255" if data["eps_unit"] else ", the levels of the table"
+    if not data["foreign"]:
+        return " grey levels of 255"
+    name = f"the {data['eps_name']}" if data["eps_name"] else "the levels of the table"
+    return f", {name}{unit_words(data)}"
 
 
 def _machines(results: Row) -> list[str]:

@@ -63,6 +63,7 @@ def figure(study: Study, rows: Rows) -> Figure:
                 index,
                 first=axes in grid[:, 0],
                 task=study.export.task,
+                unit=study.export.eps_unit,
             )
             axes.set_title(name)
         handles, labels = grid.flat[0].get_legend_handles_labels()
@@ -77,8 +78,8 @@ def figure(study: Study, rows: Rows) -> Figure:
                   table=_curve_table(study, rows))  # fmt: skip
 
 
-def _panel(axes: Axes, rows: Rows, index: int, *, first: bool, task: Task) -> None:
-    smallest = drawing.epsilon_axis(axes, [row["eps"] for row in rows], short=True)
+def _panel(axes: Axes, rows: Rows, index: int, *, first: bool, task: Task, unit: str) -> None:
+    smallest = drawing.epsilon_axis(axes, [row["eps"] for row in rows], unit=unit, short=True)
     drawing.proportion_axis(axes, "share" if first else "")
     colour, marker, _ = drawing.style(index)
     for place, who in enumerate(dict.fromkeys(row["who"] for row in rows)):

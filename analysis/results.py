@@ -76,6 +76,7 @@ def _data(export: Export) -> dict[str, Any]:
         "choices": cells.choices if export.task == "2afc" else None,
         "foreign": not export.selected_on,
         "eps_unit": export.eps_unit,
+        "eps_name": export.level_name,
         "participants": len(cells.participants),
         "sessions": export.sessions,
         "robots": export.robots,

@@ -7,7 +7,7 @@ from typing import Any
 
 from analysis.blocks import Block, Column, Paragraph, Section, Table
 from analysis.plan import Plan
-from analysis.tables import level_of, words_of
+from analysis.tables import level_of, unit_words, words_of
 from analysis.wording import bracket, grey, level, percent, plain_percent, plural, thousands
 
 Row = dict[str, Any]
@@ -52,7 +52,9 @@ def _robots(data: Row) -> list[Block]:
 
 def _question(results: Row) -> Paragraph:
     data = results["data"]
-    foreign = "The trials come from another program: ε is the level in its table, whatever its unit."
+    unit = unit_words(data) or ("" if data["eps_name"] else ", whatever its unit")
+    meant = f"the {data['eps_name'] or 'level in its table'}{unit}"
+    foreign = f"The trials come from another program: ε is {meant}."
     own = "A perturbation of budget ε changes every colour value by at most ε of 255 grey levels."
     text = f"{QUESTIONS[words_of(data)]} {foreign if data['foreign'] else own}"
     noise = results["observers"]["false_alarms"]

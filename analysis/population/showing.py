@@ -47,7 +47,10 @@ def section(study: Study) -> Section:
         "participants": _participants(people, own_intervals(people, cells, task)),
         "mixed_model": {"not_estimable": reason} if fitted is None else mixed_results(fitted, study.export),
     }  # fmt: skip
-    blocks: list[Block] = [_introduction(people), *_two_stage(people, rows, results["participants"])]
+    blocks: list[Block] = [
+        _introduction(people),
+        *_two_stage(people, rows, results["participants"], study.export.eps_unit),
+    ]
     blocks += mixed_refusal(reason) if fitted is None else mixed_blocks(results["mixed_model"], study)
     return Section(
         name="population", title=TITLE, results=results, blocks=tuple(blocks), methods=_methods(people, rows, results)
@@ -187,7 +190,7 @@ def _methods(people: ParticipantThresholds, rows: list[dict[str, Any]], results:
 
 
 def _two_stage(
-    people: ParticipantThresholds, rows: list[dict[str, Any]], participants: list[dict[str, Any]]
+    people: ParticipantThresholds, rows: list[dict[str, Any]], participants: list[dict[str, Any]], unit: str
 ) -> list[Block]:
     blocks: list[Block] = [
         Paragraph(text=f"Not estimable in two stages, {row['source_model']}: {row['reason']}.", kind="refusal")
@@ -197,7 +200,7 @@ def _two_stage(
     blocks += [Paragraph(text=_sentence(row, people), kind="result") for row in rows if row["reason"] is None]
     blocks.append(_table(people, rows))
     if participants:
-        blocks.append(_caterpillar(people, participants))
+        blocks.append(_caterpillar(people, participants, unit))
     return blocks
 
 
@@ -243,7 +246,7 @@ def _table(people: ParticipantThresholds, rows: list[dict[str, Any]]) -> Table:
 # ---- participants ----
 
 
-def _caterpillar(people: ParticipantThresholds, rows: list[dict[str, Any]]) -> Figure:
+def _caterpillar(people: ParticipantThresholds, rows: list[dict[str, Any]], unit: str) -> Figure:
     title = f"{WORDS[people.quantity]} of each participant"
     models = [name for name in people.models if any(row["source_model"] == name for row in rows)]
     most = max(sum(row["source_model"] == name for row in rows) for name in models)
@@ -257,7 +260,7 @@ def _caterpillar(people: ParticipantThresholds, rows: list[dict[str, Any]]) -> F
         ticks = _ticks(rows)
         panels[0].set_xticks(ticks, [f"{2.0**tick:g}" for tick in ticks])
         panels[0].set_ylabel("participants, by threshold")
-        figure.supxlabel(f"{WORDS[people.quantity]} (grey levels)", fontsize=10.5)
+        figure.supxlabel(WORDS[people.quantity] + (f" ({unit})" if unit else ""), fontsize=10.5)
         description = "; ".join(_span(name, rows) for name in models)
         svg = drawing.svg(figure, "participants", title, description)
     return Figure(

@@ -98,6 +98,7 @@ class Export:
         robots: sessions whose client said that it is a robot, among those left in.
         reaction_time_ms: quartiles of the reaction time of the trials left in; ``None`` where none is known.
         largest_eps_difference: largest |measured ε − asked ε| in grey levels.
+        level_name, level_unit: what ε is in another program's table (contrast, %), where its map says so.
     """
 
     directory: Path
@@ -118,11 +119,13 @@ class Export:
     robots: int
     reaction_time_ms: tuple[float | None, float | None, float | None]
     largest_eps_difference: float
+    level_name: str = ""
+    level_unit: str = ""
 
     @property
     def eps_unit(self) -> str:
-        """The unit of ε: grey levels of 255 in our stimulus sets; empty where another program's table has its own."""
-        return "grey levels" if self.selected_on else ""
+        """The unit of ε: grey levels of 255 in our stimulus sets; of another program's table what its map says."""
+        return "grey levels" if self.selected_on else self.level_unit
 
 
 def run_of(model: str) -> str:

@@ -51,6 +51,7 @@ def test_the_map_for_jspsych_reads_what_jspsych_writes(tmp_path):
     export = read(tmp_path, JSPSYCH, documented("jspsych.toml"))
     assert export.task == "yes-no"
     assert export.cells.models == ("pgd-at", "sip-at")
+    assert (export.level_name, export.eps_unit) == ("", "")
     assert export.cells.eps.tolist() == [0, 8, 4]
     assert export.cells.yes.tolist() == [[0, 1, 0], [0, 0, 1]]
     assert export.cells.trials.tolist() == [[1, 1, 0], [0, 1, 1]]
@@ -76,6 +77,7 @@ def test_the_map_for_psychopy_reads_what_psychopy_writes(tmp_path):
 def test_the_map_for_a_plain_table_knows_chance_and_answers_that_are_none(tmp_path):
     export = read(tmp_path, PLAIN, documented("plain.toml"))
     assert export.cells.choices == 16
+    assert (export.level_name, export.eps_unit) == ("contrast", "%")
     assert export.cells.eps.tolist() == [0, 5, 10, 100]
     assert export.cells.yes.sum(axis=0).tolist() == [0, 0, 1, 1]
     assert export.exclusions[0].trials_removed == 1
