@@ -14,7 +14,7 @@ import pandas as pd
 
 from analysis import report
 from benchmarks.claims import RESULTS, Claim, versions, write
-from benchmarks.human_data import geirhos, page, scooter
+from benchmarks.human_data import geirhos, networks, page, scooter
 from benchmarks.human_data.geirhos import Curve, Distortion
 from benchmarks.human_data.scooter import Attack
 from core import files
@@ -28,6 +28,8 @@ choices = 16
 model = "contrast"
 missing = ["na"]
 rt_unit = "s"
+level_name = "contrast"
+level_unit = "%"
 
 [columns]
 participant = "subj"
@@ -43,6 +45,7 @@ trial = "trial"
 {LEVELS}"""
 SCOOTER_MAP = """task = "yes-no"
 model = "advpp"
+level_name = "presence of a modification, 0 or 1"
 
 [columns]
 participant = "pid"
@@ -82,11 +85,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     attacks = [scooter.attack(name, table) for name, table in scooter.read(arguments.data / "scooter").items()]
     fits = [fitted(arguments.data / "geirhos" / f"{which}.csv", which) for which in ("contrast", "noise")]
-    write(arguments.out, [*scooter_claims(attacks), *geirhos_claims(fits)])
+    beside = [(data, curves[0], networks.networks(data, curves[0], len(data.trials))) for data, _, curves, *_ in fits]
+    write(arguments.out, [*scooter_claims(attacks), *geirhos_claims(fits), *network_claims(beside)])
     (arguments.docs / "figures").mkdir(parents=True, exist_ok=True)
-    files.write_text(arguments.docs / "human_data.md", page.text(attacks, fits, agreed(attacks)))
+    files.write_text(arguments.docs / "human_data.md", page.text(attacks, fits, agreed(attacks), networks.text(beside)))
     files.write_text(arguments.docs / "figures" / "human_scooter.svg", page.scooter_figure(attacks))
     files.write_text(arguments.docs / "figures" / "human_geirhos.svg", page.geirhos_figure(fits))
+    files.write_text(arguments.docs / "figures" / "human_networks.svg", networks.figure(beside))
     reports(arguments.data, arguments.reports)
     return DONE
 
@@ -143,6 +148,21 @@ def geirhos_claims(fits: Sequence[Fits]) -> list[Claim]:
             _claim(f"{words}: deviance with errors of naming held at 0, on {bare.df} df", bare.deviance, "deviance", n),
         ]  # fmt: skip
     return claims
+
+
+def network_claims(beside: Sequence[tuple[Distortion, Curve, Sequence[networks.Network]]]) -> list[Claim]:
+    """Returns the claims about networks beside people."""
+    same, of = (sum(pair) for pair in zip(*(networks.same_counts(data) for data, *_ in beside), strict=True))
+    trials = sum(int(data.trials.sum()) for data, *_ in beside)
+    claims = [
+        _claim("Geirhos: levels at which our count of people's right answers is the published one", same, "levels",
+               trials, aim=of, met=same == of)
+    ]  # fmt: skip
+    return claims + [
+        _claim(f"Geirhos {data.which}: threshold of {network.name} over that of people", network.ratio, "ratio",
+               int(network.fit.trials.sum()), spread=network.ratio_interval)
+        for data, _, machines in beside for network in machines
+    ]  # fmt: skip
 
 
 def _claim(words: str, value: float, unit: str, n: int, *, spread: tuple[float, float] | None = None,

@@ -16,16 +16,17 @@ from benchmarks.human_data.scooter import MARGIN, Attack
 
 HEAD = """# Real answers of people
 
-Made by `make human-data` (`python -m benchmarks.human_data DIRECTORY`) from two published data sets that are not part
-of this project; the numbers are in `benchmarks/results/human_data.json`. They are put through the functions that the
+Made by `make human-data` (`python -m benchmarks.human_data DIRECTORY`) from two published data sets of people that are
+not part of this project; the numbers are in `benchmarks/results/human_data.json`. They are put through the functions that the
 report uses, so this page shows what those functions say of people rather than of robots.
 
 | data | what | from | licence |
 |---|---|---|---|
 | `scooter/*.csv` | ratings of real and adversarially modified pictures, −2 surely modified to 2 surely real | github DrenFazlija/SCOOTER; arXiv 2507.07776 | MIT |
 | `geirhos/contrast.csv`, `noise.csv` | naming one of 16 objects at graded contrast or noise, five people each | github rgeirhos/generalisation-humans-DNNs; Geirhos et al. 2018, arXiv 1808.08750 | CC BY 4.0 |
+| `benchmarks/human_data/networks.csv` | right answers of three networks at the same task, by level | the same, raw-accuracies/TF | CC BY 4.0 |
 
-Neither is copied here. `make human-data HUMAN_DATA=DIRECTORY` wants them in the folders `scooter` and `geirhos`.
+The first two are not copied here. `make human-data HUMAN_DATA=DIRECTORY` wants them in the folders `scooter` and `geirhos`.
 
 """  # noqa: E501  # a table
 SCOOTER = """## Do people see that a picture was modified?
@@ -33,6 +34,13 @@ SCOOTER = """## Do people see that a picture was modified?
 A modified picture is the signal, a rating below 0 the answer "modified". d′ says how well people tell modified from
 real pictures, the criterion how readily they say so (above 0: rather not), the area under the ROC curve (AUC) uses
 all five ratings. Brackets are 95 % intervals from resampling participants.
+
+- *hits*, *false alarms*: modified and real pictures that were called modified, as shares of all answers.
+- *d′, pooled*: of all answers together; *mean of people*: each person's d′ from log-linear rates, averaged. Pooling
+  people whose criteria differ makes d′ smaller.
+- *AUC*: how often a modified picture gets the lower rating of the two when one modified and one real are drawn; 0.5 is
+  chance. *d_a*: the distance of the two normal distributions that fit all ratings, with unequal variances.
+- *real − modified*: the difference of mean ratings on the scale from −2 to 2, over people. *Equivalent*: see below.
 
 """
 TRAPS = """
@@ -48,13 +56,20 @@ Sixteen names to choose from: who sees nothing is right once in 16. Even a clear
 (an oven taken for a car is no failure of the eye). The function needs both floors; without errors of naming it is
 flattened beyond recognition.
 
+- *m*: the level at which half of the way is gone between chance and the best that this person can do; as it is, and its
+  log₁₀ with a 95 % interval over the five people (t with four degrees of freedom).
+- *w*: the way on log₁₀ from 5 % to 95 % of the rise; 1 is a tenfold change. *Errors of naming*: 1 − the best share, λ.
+- *deviance*: of the fit from the shares at the levels; p says how often chance alone gives as much. *m without `na`*:
+  as m, where missing answers are left out and not counted as wrong.
+
 """
 GEIRHOS_TRAPS = """
 Traps of these files: levels are words (`c05`, `0.35`). `na` is no answer, and its reaction time the word `NaN`; here
 `na` counts as wrong, as in the comparison's fits, and leaving it out is shown beside. {nested} So what a picture adds
 cannot be told from what its level adds, and the fits' deviance holds differences between pictures and people. Five
 people make four degrees of freedom: the intervals are wide for so many answers, and they should be.
-
+"""
+COMMAND_LINE = """
 ## The same through the command line
 
 ```
@@ -68,13 +83,14 @@ of the SCOOTER ratings of `advpp`, where it says that one level has no threshold
 
 
 def text(attacks: Sequence[Attack], fits: Sequence[tuple[Distortion, Distortion, list[Curve], list[Curve], Curve]],
-         agreed: tuple[int, int]) -> str:  # fmt: skip
+         agreed: tuple[int, int], networks: str) -> str:  # fmt: skip
     """Returns the page.
 
     Args:
         attacks: of SCOOTER.
         fits: by distortion: counts with "na" as wrong and without, their curves, and the fit without errors of naming.
         agreed: how many numbers of the note's table came out to the last digit, of how many.
+        networks: the part on people and networks.
     """
     nested = " ".join(
         f"Of {data.pictures:,} pictures of {data.which}, {data.at_one_level:,} were shown\nat one level only."
@@ -84,7 +100,7 @@ def text(attacks: Sequence[Attack], fits: Sequence[tuple[Distortion, Distortion,
         HEAD + SCOOTER + _scooter_table(attacks) + _scooter_words(attacks, agreed)
         + f"\n![{scooter_description(attacks)}](figures/human_scooter.svg)\n" + TRAPS + GEIRHOS
         + "".join(map(_geirhos, fits)) + f"\n![{geirhos_description(fits)}](figures/human_geirhos.svg)\n"
-        + GEIRHOS_TRAPS.format(nested=nested)
+        + GEIRHOS_TRAPS.format(nested=nested) + networks + COMMAND_LINE
     )  # fmt: skip
 
 
@@ -95,7 +111,7 @@ def _scooter_table(attacks: Sequence[Attack]) -> str:
     )
     return head + "".join(
         f"| {a.name} | {a.participants} | {a.ratings:,} | {a.hit:.4f} | {a.false_alarm:.4f} | {a.d_prime:.2f} "
-        f"{_pair(a.d_prime_interval, 2)} | {a.d_prime_participants:.4f} | {a.criterion:+.2f} | {a.auc:.4f} "
+        f"{_pair(a.d_prime_interval, 2)} | {a.d_prime_participants:.4f} | {_signed(a.criterion)} | {a.auc:.4f} "
         f"{_pair(a.auc_interval, 3)} | {a.d_a:.2f} | {a.difference:.2f} {_pair(a.difference_interval, 2)} | "
         f"{'yes' if a.equivalence_p < 0.05 else 'no'}, p {_p(a.equivalence_p)} |\n"
         for a in attacks
@@ -126,8 +142,8 @@ def _geirhos(found: tuple[Distortion, Distortion, list[Curve], list[Curve], Curv
         "|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {c.family} | {10**c.m:.3g} | {c.m:.4f} {_pair(c.m_interval, 3)} | {c.w:.4f} {_pair(c.w_interval, 3)} | "
-        f"{c.naming_errors:.4f} | {c.deviance:.1f} ({c.df}), {_p(c.p)} | {other.m:.4f} |"
+        f"| {c.family} | {10**c.m:.3g} | {_minus(c.m)} {_pair(c.m_interval, 3)} | {c.w:.4f} {_pair(c.w_interval, 3)} | "
+        f"{c.naming_errors:.4f} | {c.deviance:.1f} ({c.df}), {_p(c.p)} | {_minus(other.m)} |"
         for c, other in zip(curves, answered, strict=True)
     ]
     best = min(curves, key=lambda c: c.deviance)
@@ -156,7 +172,15 @@ def _fit_words(best: Curve) -> str:
 
 
 def _pair(interval: tuple[float, float], digits: int) -> str:
-    return f"[{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]"
+    return f"[{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]".replace("-", "−")
+
+
+def _minus(value: float) -> str:
+    return f"{value:.4f}".replace("-", "−")
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "−")
 
 
 def _p(p: float) -> str:

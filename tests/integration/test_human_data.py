@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.human_data import geirhos, scooter
+from benchmarks.human_data import geirhos, networks, scooter
 from benchmarks.human_data.__main__ import main
 from core import rng
 from core.errors import DataError
@@ -61,15 +61,21 @@ def test_the_command_writes_claims_a_page_figures_and_two_reports(data, tmp_path
     assert main([str(data), *out]) == 0
     claims = {row["claim"]: row for row in json.loads((tmp_path / "h.json").read_text())}
     assert claims["SCOOTER: numbers of the research note's table 3.4 that come out to the last digit"]["met"] is False
-    assert len(claims) == 1 + 5 * 6 + 5 * 2
+    assert len(claims) == 1 + 5 * 6 + 5 * 2 + 1 + 3 * 2
     page = (tmp_path / "docs" / "human_data.md").read_text(encoding="utf-8")
     assert "CC BY 4.0" in page
     assert "MIT" in page
     assert "5 `na`" in page
-    assert (tmp_path / "docs" / "figures" / "human_geirhos.svg").is_file()
+    assert "ResNet-152" in page
+    assert {"human_geirhos.svg", "human_networks.svg", "human_scooter.svg"} == {
+        path.name for path in (tmp_path / "docs" / "figures").iterdir()
+    }
     report = (tmp_path / "r" / "contrast" / "index.html").read_text(encoding="utf-8")
     assert "one of several alternatives was right" in report
     assert "Half of the trials" not in report
+    assert "ε is the contrast in %." in report
+    assert "ε (%; 0 = none)" in report
+    assert "grey levels" not in report
     results = json.loads((tmp_path / "r" / "contrast" / "results.json").read_text())
     assert results["source_models"]["contrast"]["psychometric"]["guess_rate"] == pytest.approx(1 / 16)
     advpp = json.loads((tmp_path / "r" / "advpp" / "results.json").read_text())
@@ -85,9 +91,28 @@ def test_the_pages_numbers_are_those_of_the_published_answers():
     """The table in the repository was made from them: its rows keep the note's peers to the last digit."""
     claims = json.loads((ROOT / "benchmarks" / "results" / "human_data.json").read_text())
     assert claims[0]["value"] == claims[0]["aim"] == 42
+    published = next(claim for claim in claims if "the published one" in claim["claim"])
+    assert published["value"] == published["aim"] == 16
 
 
 def test_errors_of_naming_come_back_from_both_distortions(data):
     for which, file in (("contrast", "contrast.csv"), ("noise", "noise.csv")):
         found = geirhos.curve(geirhos.read(data / "geirhos" / file, which, unanswered="left out"), "normal")
         assert found.naming_errors == pytest.approx(0.15 * 15 / 16, abs=0.05)
+
+
+def test_networks_have_the_accuracies_that_were_published():
+    """Geirhos et al. 2018: ResNet-152 names .968 at full contrast, VGG-19 .282 at a noise of .10."""
+    right, trials = networks.counts("contrast", "resnet152")
+    assert right[-1] / trials[-1] == pytest.approx(0.967857142857143, abs=1e-12)
+    right, trials = networks.counts("noise", "vgg19")
+    assert right[3] / trials[3] == pytest.approx(0.282142857142857, abs=1e-12)
+
+
+def test_thresholds_of_networks_are_compared_with_those_of_people(data):
+    people = geirhos.read(data / "geirhos" / "noise.csv", "noise", unanswered="wrong")
+    curve = geirhos.curve(people, networks.FAMILY)
+    for network in networks.networks(people, curve, participants=5):
+        assert network.ratio == pytest.approx(10 ** (network.m - curve.m))
+        assert network.ratio_interval[0] < network.ratio < network.ratio_interval[1]
+        assert np.log10(network.ratio_interval[1] / network.ratio) > (network.m_interval[1] - network.m) / 2
