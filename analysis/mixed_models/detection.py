@@ -96,11 +96,12 @@ def grouped(
     model: NDArray[np.int64],
 ) -> Trials:
     """Returns answers counted by participant × picture × cell; ``eps`` and ``model`` are those of the cells."""
-    keys = np.stack([np.asarray(column, dtype=np.int64) for column in (participant, picture, cell)], axis=1)
-    unique, inverse = np.unique(keys, axis=0, return_inverse=True)
-    inverse = inverse.ravel()
+    person, image, level = (np.asarray(column, dtype=np.int64) for column in (participant, picture, cell))
+    shape = int(person.max()) + 1, int(image.max()) + 1, len(eps)
+    unique, inverse = np.unique(np.ravel_multi_index((person, image, level), shape), return_inverse=True)
+    person, image, level = np.unravel_index(unique, shape)
     return Trials(
-        participant=unique[:, 0], picture=unique[:, 1], eps=eps[unique[:, 2]], model=model[unique[:, 2]],
+        participant=person, picture=image, eps=eps[level], model=model[level],
         yes=np.bincount(inverse, yes.astype(float), minlength=len(unique)).astype(float),
         trials=np.bincount(inverse, minlength=len(unique)).astype(float),
     )  # fmt: skip
