@@ -2,6 +2,14 @@
 
 Wichmann & Hill (2001), Perception & Psychophysics 63, 1293-1313. Every sample is fitted again: without that the
 reference distribution is that of the true curve, and the test hardly ever rejects.
+
+What is compared is not the statistic itself but its excess over the number of rows that can contribute. Where γ or λ
+is estimated at 0, the rows on that asymptote are predicted without error and add nothing; a curve fitted to such data
+draws such samples again, and the plain statistic is then compared with samples that are too much like the data: its
+p-values hardly ever come near 1. Each row's term has expectation 1 where answers can vary and 0 where they cannot (for
+X² exactly), so that the excess has about the same distribution under either kind of curve (statistics less their
+expectation under the fitted curve: McCullagh 1985, International Statistical Review 53, 61-67; Osius & Rojek 1992,
+JASA 87, 1145-1152).
 """
 
 from __future__ import annotations
@@ -18,6 +26,7 @@ from analysis.psychometric.sigmoids import Floats
 from core import rng
 
 FLOOR = 1e-9
+CERTAIN = 2e-6  # a rate this near 0 or 1 is that of an asymptote estimated at 0 (``LOGIT_BOX``)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -27,7 +36,7 @@ class GoodnessOfFit:
     Attributes:
         deviance: twice the log likelihood lost against one probability a row.
         degrees: rows less free parameters (0 at least), for reference.
-        p_value: share of refitted samples with a deviance at least as large, (1 + b) / (1 + B).
+        p_value: share of refitted samples with an excess deviance (see above) at least as large, (1 + b) / (1 + B).
         pearson: Pearson's X² and its p value, found likewise.
         pearson_p: see there.
         residuals: signed deviance residuals.
@@ -62,6 +71,13 @@ def pearson(p: Floats, hits: Floats, trials: Floats) -> Floats:
     inside = np.clip(p, FLOOR, 1 - FLOOR)
     value: Floats = ((hits - trials * inside) ** 2 / (np.maximum(trials, 1) * inside * (1 - inside))).sum(axis=-1)
     return value
+
+
+def excess(statistic: Floats, p: Floats) -> Floats:
+    """Returns statistics [B], sums over rows, less the number of rows of ``p`` [B, L] whose answers can vary."""
+    uncertain = (p > CERTAIN) & (p < 1 - CERTAIN)
+    over: Floats = statistic - uncertain.sum(axis=-1)
+    return over
 
 
 def simulated(fit: PsychometricFit, index: int, samples: int, generator: np.random.Generator) -> Floats:
@@ -101,13 +117,14 @@ def goodness_of_fit(
     own = residuals(p, fit.hits[index][used], fit.trials[index][used])
     drawn = residuals(drawn_p, again.hits[:, used], again.trials[:, used])
     x2 = float(pearson(p, fit.hits[index][used], fit.trials[index][used]))
+    drawn_x2 = pearson(drawn_p, again.hits[:, used], again.trials[:, used])
     place = np.arange(len(used), dtype=float) if order is None else order[used]
     return GoodnessOfFit(
         deviance=float((own**2).sum()),
         degrees=max(len(used) - fit.free_parameters, 0),
-        p_value=exceeded((own**2).sum(), (drawn**2).sum(axis=1)),
+        p_value=exceeded(float(excess((own**2).sum(), p)), excess((drawn**2).sum(axis=1), drawn_p)),
         pearson=x2,
-        pearson_p=exceeded(x2, pearson(drawn_p, again.hits[:, used], again.trials[:, used])),
+        pearson_p=exceeded(float(excess(np.array(x2), p)), excess(drawn_x2, drawn_p)),
         residuals=own,
         predictions=p,
         trend_p=exceeded(np.abs(rank_correlation(own[None], p[None]))[0], np.abs(rank_correlation(drawn, drawn_p))),

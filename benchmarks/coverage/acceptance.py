@@ -29,6 +29,8 @@ class Share:
         kind: ``coverage`` of an interval, ``error`` of a test, or ``uniform``: Kolmogorov-Smirnov p of p-values.
         below: of a coverage, how often the truth lay below the interval; ``above``: above it.
         width: median width of the intervals.
+        sides: whether misses on either side are judged too (each should be half of them); not where a method is
+            documented as asymmetric.
     """
 
     quantity: str
@@ -40,6 +42,7 @@ class Share:
     below: int | None = None
     above: int | None = None
     width: float | None = None
+    sides: bool = False
 
     @property
     def band(self) -> tuple[float, float]:
@@ -51,16 +54,28 @@ class Share:
         """Whether it is; ``None`` where it is not judged."""
         low, high = self.band
         verdicts = {
-            "inside": low <= self.value <= high,
-            "not below": low <= self.value,
+            "inside": low <= self.value <= high and self.balanced,
+            "not below": low <= self.value and self.balanced,
             "not above": self.value <= high,
         }
         return verdicts.get(self.gate)
+
+    @property
+    def balanced(self) -> bool:
+        """Whether neither side has more misses than chance allows; true where sides are not judged."""
+        if not self.sides or self.below is None or self.above is None:
+            return True
+        return max(self.below, self.above) / self.n <= side_limit(self.n, self.nominal)
 
 
 def binomial_band(n: int, nominal: float, alpha: float = ALPHA) -> tuple[float, float]:
     """Returns the least and the largest share of ``n`` that a probability ``nominal`` gives but for ``alpha``."""
     return float(binom.ppf(alpha / 2, n, nominal) / n), float(binom.ppf(1 - alpha / 2, n, nominal) / n)
+
+
+def side_limit(n: int, nominal: float, alpha: float = ALPHA) -> float:
+    """Returns the largest share of ``n`` that may be missed on one side (0.0345 of 2000 intervals at 95 %)."""
+    return float(binom.ppf(1 - alpha / 2, n, (1 - nominal) / 2) / n)
 
 
 def spread(share: Share) -> tuple[float, float] | None:
@@ -72,7 +87,13 @@ def spread(share: Share) -> tuple[float, float] | None:
 
 
 def covered(
-    quantity: str, intervals: Sequence[tuple[float, float]], truth: float, gate: Gate, nominal: float = 0.95
+    quantity: str,
+    intervals: Sequence[tuple[float, float]],
+    truth: float,
+    gate: Gate,
+    nominal: float = 0.95,
+    *,
+    sides: bool = False,
 ) -> Share:
     """Returns the coverage of intervals (low, high)."""
     low, high = np.array(intervals, dtype=float).T
@@ -81,7 +102,7 @@ def covered(
     return Share(
         quantity=quantity, kind="coverage", value=float(hit.mean()), n=len(hit), nominal=nominal, gate=gate,
         below=int((truth < low).sum()), above=int((truth > high).sum()),
-        width=float(np.median((high - low)[finite])) if finite.any() else None,
+        width=float(np.median((high - low)[finite])) if finite.any() else None, sides=sides,
     )  # fmt: skip
 
 

@@ -34,15 +34,16 @@ PEOPLE = (
 
 
 CURVES = (
-    Curve(task="2afc", trials=20),
-    Curve(task="2afc", trials=40),
-    Curve(task="yes-no", trials=20),
-    Curve(task="yes-no", trials=40),
-    Curve(task="yes-no", trials=40, lapse=0.05),
-    Curve(task="yes-no", trials=40, upper_half=True),
-    Curve(task="2afc", trials=40, eta=0.2),
-    Curve(task="yes-no", trials=40, eta=0.2),
-)
+    *(Curve(task=task, trials=n, lapse=lapse, tested=n < 40 and lapse > 0)
+      for task in ("2afc", "yes-no") for n in (10, 20, 40) for lapse in (0.0, 0.05)),
+    *(Curve(task=task, trials=n, tested=True) for task in ("2afc", "yes-no") for n in (20, 40)),
+    *(Curve(task=task, trials=40, upper_half=True, tested=True) for task in ("2afc", "yes-no")),
+    *(Curve(task=task, trials=20, lapse=0.05, upper_half=True) for task in ("2afc", "yes-no")),
+    Curve(task="yes-no", trials=40, family="gumbel", fitted="gumbel"),
+    *(Curve(task=task, trials=40, wide=True) for task in ("2afc", "yes-no")),
+    *(Curve(task=task, trials=40, eta=0.2) for task in ("2afc", "yes-no")),
+    *(Curve(task="yes-no", trials=n, family="student-t", tested=True) for n in (40, 160)),
+)  # fmt: skip
 
 
 PRINTED = (

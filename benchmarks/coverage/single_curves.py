@@ -1,4 +1,4 @@
-"""One observer, one curve: profile and posterior intervals, goodness of fit, and calibration of the posterior.
+"""One observer, one curve: intervals of each printed quantity, goodness of fit, and calibration of the posterior.
 
 Design of the protocol: S normal, m 0.1, w 1.2, seven levels on [−1.2, 1.2] (or on its upper half), γ 0.5 or 0.03, and
 trials without signal (as many as at two levels) in yes-no.
@@ -12,59 +12,88 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.special import logit, ndtr
 from scipy.stats import binom
 
 from analysis.likelihood import Floats, log_likelihood
 from analysis.psychometric import (
     BETA,
+    SIGMOIDS,
+    CurveInterval,
     PsychometricFit,
     PsychometricModel,
     Quantity,
     fit_psychometric,
-    goodness_of_fit,
     interval,
     posterior,
     posterior_of,
     profile_interval,
+    shortest_interval,
 )
-from benchmarks.coverage.acceptance import Gate, Share, covered, uniform
+from analysis.psychometric.profiles import value_of
+from analysis.psychometric.sigmoids import Shape
+from benchmarks.coverage import fit_tests
+from benchmarks.coverage.acceptance import Gate, Share, covered
 from core import rng
 
 M, W, GUESS = 0.1, 1.2, 0.03
-SCALE = W / float(ndtri(0.95) - ndtri(0.05))
-BATCH, BATCHES = 100, 20  # 2000 data sets a cell
-WHOLE, TESTED, HEAVY = 50, 25, 10  # data sets of a batch with a posterior, a test of fit, a posterior with η
-SAMPLES = 199
+BATCH, BATCHES = 250, 8  # 2000 data sets a cell
+HEAVY = 50  # data sets of a batch with a posterior of η
 PRIOR_BATCH, PRIOR_BATCHES, DRAWS = 20, 50, 99
 REPORT_WIDTH = (1.44, 1.0)  # 0.6 of the range that is tested, as 3 octaves are of the usual five
 WIDTH_PRIOR = (1.2, 0.5)  # of calibration, where parameters are drawn from the prior
-QUANTITIES = {"m": Quantity(), "ln w": Quantity(name="width"), "threshold at 0.75": Quantity(proportion=0.75)}
-TRUTH = {"m": M, "ln w": float(np.log(W)), "threshold at 0.75": M + SCALE * float(ndtri(0.75))}
+QUANTITIES = {
+    "m": Quantity(), "ln w": Quantity(name="width"), "slope": Quantity(name="slope"),
+    "threshold at 0.75": Quantity(proportion=0.75),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """A cell: ``trials`` a level; ``eta`` makes answers of a level hang together, which the fit does not know."""
+    """A cell: ``trials`` a level.
+
+    Attributes:
+        eta: makes answers of a level hang together, which the binomial fit does not know.
+        family: S of the observer; ``fitted`` that of the fit.
+        wide: w is twice the usual, which is the whole range of levels: not all of the rise is tested.
+        tested: whether goodness of fit is tested too (twenty times the work of an interval).
+    """
 
     task: str
     trials: int
     lapse: float = 0.02
     eta: float = 0.0
     upper_half: bool = False
+    family: Shape = "normal"
+    fitted: Shape = "normal"
+    wide: bool = False
+    tested: bool = False
 
     @property
     def name(self) -> str:
         """Short."""
-        half = "-upper" if self.upper_half else ""
-        return f"{self.task}-n{self.trials}-lapse{self.lapse:g}-eta{self.eta:g}{half}"
+        half, wide = "-upper" if self.upper_half else "", "-wide" if self.wide else ""
+        shape = "" if self.family == self.fitted == "normal" else f"-{self.family}-{self.fitted}"
+        return f"{self.task}-n{self.trials}-lapse{self.lapse:g}-eta{self.eta:g}{half}{wide}{shape}"
 
     @property
     def words(self) -> str:
         """The cell in words."""
         levels = "7 levels, the upper half of the curve" if self.upper_half else "7 levels, the whole curve"
+        levels = "7 levels that the curve outruns" if self.wide else levels
         hidden = f", overdispersion η {self.eta:g}" if self.eta else ""
-        return f"one curve, {self.task}, {levels} × {self.trials} trials, lapses {self.lapse:g}{hidden}"
+        shape = "" if self.family == self.fitted == "normal" else f", S {self.family}, fitted {self.fitted}"
+        return f"one curve, {self.task}, {levels} × {self.trials} trials, lapses {self.lapse:g}{hidden}{shape}"
+
+    @property
+    def known(self) -> bool:
+        """Whether the fit's model is that of the observer."""
+        return not self.eta and self.family == self.fitted
+
+    @property
+    def says_little(self) -> bool:
+        """Whether answers say little of the width, so that its prior makes the interval cautious (``profiles``)."""
+        return self.task == "2afc" or self.upper_half or self.trials < 20
 
     @property
     def levels(self) -> Floats:
@@ -79,33 +108,44 @@ class Curve:
         return counts if self.task == "2afc" else np.array([2.0 * self.trials, *counts])
 
     @property
+    def parameters(self) -> Floats:
+        """The truth as the fit has it: m, ln w, logit 2γ, logit 2λ."""
+        return np.array([M, np.log(2 * W if self.wide else W), logit(2 * GUESS), logit(2 * self.lapse)])
+
+    @property
     def probability(self) -> Floats:
         """P(yes) at each level."""
-        guess = 0.5 if self.task == "2afc" else GUESS
-        return guess + (1 - guess - self.lapse) * ndtr((self.levels - M) / SCALE)
+        guess, sigmoid = 0.5 if self.task == "2afc" else GUESS, SIGMOIDS[self.family]
+        z = (self.levels - M) * sigmoid.width / np.exp(self.parameters[1]) + sigmoid.quantile(0.5)
+        return guess + (1 - guess - self.lapse) * np.where(np.isfinite(z), sigmoid.cdf(np.maximum(z, -1e3)), 0.0)
 
     @property
     def model(self) -> PsychometricModel:
         """What is fitted: asymptotes as the task has them, binomial, the report's prior of the width."""
         guess = 0.5 if self.task == "2afc" else None
-        return PsychometricModel(family="normal", guess=guess, width_prior=REPORT_WIDTH)
+        return PsychometricModel(family=self.fitted, guess=guess, width_prior=REPORT_WIDTH)
+
+    def truth(self, quantity: Quantity) -> float:
+        """Returns m, ln w, ln slope or a threshold of the observer."""
+        return float(value_of(self.model, quantity, self.parameters))
 
 
-def batch(curve: Curve, seed: int, number: int) -> dict[str, Any]:
-    """Returns intervals and p-values of 100 data sets."""
+def batch(curve: Curve, seed: int, number: int, size: int = BATCH) -> dict[str, Any]:
+    """Returns intervals and p-values of ``size`` data sets; posteriors and p-values of every other one."""
     generator = rng.numpy_generator(seed, "coverage", curve.words, number)
-    fit = fit_psychometric(curve.model, curve.levels, _hits(curve, BATCH, generator), np.tile(curve.shown, (BATCH, 1)))
+    fit = fit_psychometric(curve.model, curve.levels, _hits(curve, size, generator), np.tile(curve.shown, (size, 1)))
     row: dict[str, Any] = {
-        name: _logged(name, *profile_interval(fit, quantity)) for name, quantity in QUANTITIES.items()
+        name: _logged(quantity, *profile_interval(fit, quantity)) for name, quantity in QUANTITIES.items()
     }
-    whole = [posterior_of(fit, index) for index in range(WHOLE)]
+    whole = [posterior_of(fit, index) for index in range(size // 2)]
     row["posterior m"] = [found.interval("threshold") for found in whole]
     row["posterior ln w"] = [tuple(np.log(found.interval("width"))) for found in whole]
     if curve.eta:
-        row |= _overdispersed(fit)
-    else:
-        p = [goodness_of_fit(fit, k, samples=SAMPLES, seed=BATCH * number + k).p_value for k in range(TESTED)]
-        row["p"] = [value - generator.random() / (SAMPLES + 1) for value in p]  # no ties
+        row["quasi-t"] = [_ends(interval(fit, method="quasi-t", index=index)) for index in range(size)]
+    if curve.tested:
+        row |= fit_tests.p_values(fit, range(size // 2), number * size, generator)
+    if curve.eta or curve.tested:
+        row |= _overdispersed(fit, min(HEAVY, size // 5))
     return row
 
 
@@ -117,36 +157,54 @@ def _hits(curve: Curve, size: int, generator: np.random.Generator) -> Floats:
     return generator.binomial(curve.shown.astype(int), p).astype(float)
 
 
-def _logged(name: str, low: Floats, high: Floats) -> list[tuple[float, float]]:
+def _logged(quantity: Quantity, low: Floats, high: Floats) -> list[tuple[float, float]]:
     with np.errstate(divide="ignore"):
-        low, high = (np.log(low), np.log(high)) if name == "ln w" else (low, high)
+        low, high = (low, high) if quantity.name == "threshold" else (np.log(low), np.log(high))
     return list(zip(low.tolist(), high.tolist(), strict=True))
 
 
-def _overdispersed(fit: PsychometricFit) -> dict[str, Any]:
-    """What the report offers where answers are overdispersed: quasi-t, and the posterior with η integrated out."""
-    rows = range(HEAVY)
-    quasi = [interval(fit, method="quasi-t", index=index) for index in range(BATCH)]
+def _ends(found: CurveInterval) -> tuple[float, float]:
+    return found.low, found.high
+
+
+def _overdispersed(fit: PsychometricFit, size: int) -> dict[str, Any]:
+    """The posterior with η integrated out: what the report prints of η, and of ε₅₀ beside it."""
     knows = dataclasses.replace(fit.model, overdispersed=True)
-    whole = [posterior(knows, fit.levels, fit.hits[index], fit.trials[index]) for index in rows]
+    whole = [posterior(knows, fit.levels, fit.hits[index], fit.trials[index]) for index in range(size)]
     return {
-        "quasi-t": [(each.low, each.high) for each in quasi],
         "overdispersed m": [found.interval("threshold") for found in whole],
+        "eta": [shortest_interval(found, "eta") for found in whole],
     }
 
 
 def shares(curve: Curve, rows: Sequence[dict[str, Any]]) -> list[Share]:
-    """Returns the coverage of each interval."""
-    gate: Gate = "reported" if curve.eta else "inside"
-    found = [covered(f"{name}, profile", _all(rows, name), TRUTH[name], gate) for name in QUANTITIES]
-    found.append(covered("m, posterior", _all(rows, "posterior m"), M, gate))
-    found.append(covered("ln w, posterior", _all(rows, "posterior ln w"), TRUTH["ln w"], gate))
+    """Returns the coverage of each interval.
+
+    The default of m, ln w and slope is the profile likelihood; posterior (without η) and quasi-t are offered, and
+    reported here. The posterior with η integrated out is cautious where answers are not overdispersed.
+    """
+    found = [_profile(curve, name, _all(rows, name)) for name in QUANTITIES]
+    found.append(covered("m, posterior", _all(rows, "posterior m"), M, "reported"))
+    found.append(covered("ln w, posterior", _all(rows, "posterior ln w"), curve.truth(QUANTITIES["ln w"]), "reported"))
     if curve.eta:
         found.append(covered("m, quasi-t", _all(rows, "quasi-t"), M, "reported"))
-        found.append(covered("m, posterior with η integrated out", _all(rows, "overdispersed m"), M, "reported"))
-    else:
-        found.append(uniform("goodness of fit, refitted deviance", _all(rows, "p"), "inside"))
+    if curve.eta or curve.tested:
+        gate: Gate = "not below" if curve.family == curve.fitted else "reported"
+        found.append(covered("m, posterior with η integrated out", _all(rows, "overdispersed m"), M, gate))
+        found.append(covered("η, shortest interval of the posterior", _all(rows, "eta"), curve.eta, gate))
+    if curve.tested:
+        found += fit_tests.shares(rows, known=curve.known)
     return found
+
+
+def _profile(curve: Curve, name: str, found: list[Any]) -> Share:
+    gate: Gate = "not below" if name != "m" and curve.says_little else "inside"
+    if not curve.known or curve.wide:
+        gate = "reported"
+    balanced = curve.lapse > 0 and (name == "m" or curve.trials >= 40)
+    return covered(
+        f"{name}, profile", found, curve.truth(QUANTITIES[name]), gate, sides=gate != "reported" and balanced
+    )
 
 
 def _all(rows: Sequence[dict[str, Any]], key: str) -> list[Any]:
@@ -181,7 +239,7 @@ def _rank(curve: Curve, model: PsychometricModel, generator: np.random.Generator
 
 def _probability(curve: Curve, theta: Floats) -> Floats:
     m, log_w, lapse = (theta[:, [column]] for column in range(3))
-    p: Floats = 0.5 + (0.5 - lapse) * ndtr((curve.levels - m) / np.exp(log_w) * (W / SCALE))
+    p: Floats = 0.5 + (0.5 - lapse) * ndtr((curve.levels - m) / np.exp(log_w) * SIGMOIDS["normal"].width)
     return p
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.coverage import people, single_curves
 from benchmarks.coverage.__main__ import main
-from benchmarks.coverage.acceptance import Share, binomial_band, covered, erred, uniform
+from benchmarks.coverage.acceptance import Share, binomial_band, covered, erred, side_limit, uniform
 from benchmarks.coverage.people import People
 from benchmarks.coverage.single_curves import Curve, uniform_ranks
 from core import rng
@@ -35,6 +35,16 @@ def test_intervals_that_are_too_short_are_missed_and_those_that_are_too_long_whe
     assert (found["short"].below + found["short"].above) / 400 == pytest.approx(1 - found["short"].value)
 
 
+def test_intervals_that_are_missed_on_one_side_are_not_met_where_sides_are_judged():
+    assert side_limit(2000, 0.95) == 0.0345
+    normal = rng.numpy_generator(2, "intervals").standard_normal(2000)
+    lopsided = list(zip(normal - 1.75, normal + 2.35, strict=True))
+    assert covered("lopsided", lopsided, 0.0, "inside").met
+    assert covered("lopsided", lopsided, 0.0, "inside", sides=True).met is False
+    right = list(zip(normal - 1.96, normal + 1.96, strict=True))
+    assert covered("right", right, 0.0, "inside", sides=True).met
+
+
 def test_tests_that_err_too_often_are_missed_and_timid_ones_where_both_sides_count():
     assert erred("keen", [True] * 60 + [False] * 340, "not above").met is False
     assert erred("timid", [False] * 400, "not above").met
@@ -55,13 +65,22 @@ def test_ranks_of_a_posterior_that_is_too_narrow_leave_the_bands():
     assert uniform_ranks(narrow, 300) < 0.01
 
 
-def test_profile_intervals_of_a_single_curve_cover():
-    curve = Curve(task="2afc", trials=40)
-    found = {share.quantity: share for share in single_curves.shares(curve, [single_curves.batch(curve, 5, 0)])}
-    assert found["m, profile"].met
-    assert found["threshold at 0.75, profile"].met
-    assert found["m, posterior"].met
-    assert found["goodness of fit, refitted deviance"].met
+def test_printed_intervals_of_a_single_curve_cover_and_its_test_of_fit_keeps_its_promise():
+    curve = Curve(task="yes-no", trials=20, tested=True)
+    rows = [single_curves.batch(curve, 5, 0, size=100)]
+    found = {share.quantity: share for share in single_curves.shares(curve, rows)}
+    assert [share.quantity for share in found.values() if share.met is False] == []
+    printed = {"m, profile", "ln w, profile", "slope, profile", "m, posterior with η integrated out"}
+    assert printed <= {name for name, share in found.items() if share.met}
+    assert {name for name, share in found.items() if share.met is None} == {"m, posterior", "ln w, posterior"}
+
+
+def test_what_a_fit_takes_for_something_else_is_reported_and_not_judged():
+    curve = Curve(task="yes-no", trials=160, family="student-t", tested=True)
+    found = single_curves.shares(curve, [single_curves.batch(curve, 5, 0, size=20)])
+    assert {share.met for share in found} == {None}
+    power = {share.quantity: share.value for share in found}
+    assert power["wrong S found out by deviance"] > 0.5
 
 
 def test_clustered_intervals_cover_where_participants_differ():
