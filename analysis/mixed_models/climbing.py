@@ -32,12 +32,13 @@ class Moving:
 
     Attributes:
         place: of its block in ``Layout.all_blocks``; its design is [1, covariate] ``scale``.
-        covariate: fixed parameters to the covariate [N] and its derivatives [N, P].
+        covariate: fixed parameters, with what ``Predictor`` makes of them, to the covariate [N] and its derivatives
+            [N, P].
     """
 
     place: int
     scale: Floats
-    covariate: Predictor
+    covariate: Callable[[Floats, Floats, Floats], tuple[Floats, Floats]]
 
     def design(self, covariate: Floats) -> Floats:
         """Returns the block's design, [N, 2]."""
@@ -95,7 +96,7 @@ class Objective:
         eta, jacobian = self.predictor(beta)
         layout, slopes = self.layout, None
         if self.moving is not None:
-            covariate, slopes = self.moving.covariate(beta)
+            covariate, slopes = self.moving.covariate(beta, eta, jacobian)
             layout = layout.with_design(self.moving.place, self.moving.design(covariate))
         mode = find_mode(layout, eta, position[: self.sizes], self.start, lapse)
         self.start = mode.kept, mode.eliminated

@@ -146,7 +146,8 @@ def _part(data: Trials) -> Trials:
 
 
 def _fit(data: Trials, models: int, start: Floats, lapse: float | None, near: MixedFit | None) -> MixedFit:
-    d = _slope_of(start[: 1 + 2 * models], data, models)[0]
+    law = start[: 1 + 2 * models]
+    d = _slope_of(law, *_fixed(law, data, models))[0]
     person, picture = (len(np.unique(column)) for column in (data.participant, data.picture))
     few = 2 * person <= max(picture, CHEAP)  # then the pictures are eliminated
     random = [
@@ -163,17 +164,17 @@ def _fit(data: Trials, models: int, start: Floats, lapse: float | None, near: Mi
         layout, lambda beta: _fixed(beta, data, models), start, random=random, unscale=unscale, bounds=bounds + free,
         names=names + ("lapse",) * (lapse is None), lapse=lapse, near=near,
         prior=lambda beta: _prior(beta, models, lapse is None),
-        moving=Moving(place=place, scale=unscale[place], covariate=lambda beta: _slope_of(beta, data, models)),
+        moving=Moving(place=place, scale=unscale[place], covariate=_slope_of),
     )  # fmt: skip
 
 
-def _slope_of(beta: Floats, data: Trials, models: int) -> tuple[Floats, Floats]:
-    """What a participant's slope multiplies, and its derivatives."""
-    predicted, jacobian = _fixed(beta, data, models)
+def _slope_of(beta: Floats, predicted: Floats, jacobian: Floats) -> tuple[Floats, Floats]:
+    """What a participant's slope multiplies, and its derivatives, from the fixed part and its own."""
     d = predicted + beta[0]
-    jacobian[:, 0] = 0.0
     bend = 1 + (d / LARGEST_D) ** ROUNDNESS
-    return _acting(d), jacobian * (bend ** (-1 - 1 / ROUNDNESS))[:, None]
+    slopes = jacobian * (bend ** (-1 - 1 / ROUNDNESS))[:, None]
+    slopes[:, 0] = 0.0
+    return _acting(d), slopes
 
 
 def _acting(d: Floats) -> Floats:

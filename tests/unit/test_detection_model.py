@@ -119,11 +119,12 @@ def test_the_lapse_rate_is_estimated_with_the_rest_or_held(fitted):
 def test_the_gradient_of_the_detection_model_is_that_of_differences():
     """All parameters: spreads, criterion, thresholds, exponents (also in the participants' slopes), lapse rate."""
     data = study(3, people=6, pictures=10)
-    design = detection._slope_of(np.array([0.7, 2.3, 1.6, 0.3, 0.4]), data, 2)[0]
+    start = np.array([0.7, 2.3, 1.6, 0.3, 0.4])
+    design = detection._slope_of(start, *detection._fixed(start, data, 2))[0]
     random = [Random(name="participant", group=data.participant, design=np.stack([np.ones_like(design), design], 1)),
               Random(name="picture", group=data.picture, eliminated=True)]  # fmt: skip
     layout, unscale = make_layout("probit", data.yes, data.trials, random)
-    moving = Moving(place=0, scale=unscale[0], covariate=lambda beta: detection._slope_of(beta, data, 2))
+    moving = Moving(place=0, scale=unscale[0], covariate=detection._slope_of)
     objective = Objective(
         layout=layout, predictor=lambda beta: detection._fixed(beta, data, 2), sizes=4, lapse=None, moving=moving,
         prior=lambda beta: detection._prior(beta, 2, True),
