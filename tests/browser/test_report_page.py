@@ -35,11 +35,11 @@ def test_the_report_is_readable_at_every_width_and_by_everybody(chromium, axe_so
     page.evaluate(OPEN)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.evaluate(axe_source)
-    for scheme in ("light", "dark") if view is DESKTOP else ("light",):
-        page.emulate_media(color_scheme=scheme)
-        found = page.evaluate("axe.run()")["violations"]
-        assert [(each["id"], [node["html"][:120] for node in each["nodes"][:3]]) for each in found] == [], scheme
-    page.screenshot(path=screenshots / f"report-{width}-{scheme}-open.png", full_page=True)
+    violations = [page.evaluate("axe.run()")["violations"]]
+    page.emulate_media(color_scheme="dark")
+    violations.append(page.evaluate("axe.run({ runOnly: ['color-contrast'] })")["violations"])
+    for found in violations:
+        assert [(each["id"], [node["html"][:120] for node in each["nodes"][:3]]) for each in found] == []
     assert asked == [page_file.as_uri()]
     context.close()
 
