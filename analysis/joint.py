@@ -126,7 +126,7 @@ def _rate_figure(study: Study, told: Rows) -> Figure:
     with drawing.ink():
         figure = Drawing(figsize=(8.4, 4.6), layout="constrained")
         axes = figure.subplots()
-        smallest = drawing.epsilon_axis(axes, eps)
+        smallest = drawing.epsilon_axis(axes, eps, unit=study.export.eps_unit)
         for row in told:
             index = models.index(row["model"])
             colour, marker, dash = drawing.style(index)
