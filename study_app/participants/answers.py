@@ -19,7 +19,7 @@ from sqlalchemy.orm import aliased
 
 from study_app.detection import ANSWERS, DetectionProtocol
 from study_app.models import PlannedTrial, Response, Session
-from study_app.participants.participation import audit, next_trial, protocol_of
+from study_app.participants.participation import audit, end_if_late, next_trial, protocol_of
 from study_app.refusals import Refusal
 from study_app.scheduling.placement import place_next
 
@@ -187,8 +187,8 @@ def store(database: DatabaseSession, session: Session, answer: Answer) -> Outcom
     """Stores an answer once and says what became of it; the session's row is locked by the caller.
 
     The same answer again is a duplicate; another answer to the same trial is refused and noted in the audit log: the
-    first one stands. Answers come in the order of the trials. A refusal is returned, not raised, where it leaves a line
-    in the audit log that must be committed.
+    first one stands. Answers come in the order of the trials; after the session's time there are none. A refusal is
+    returned, not raised, where it leaves something that must be committed.
     """
     found = database.execute(_LOOKUP, {"session": session.id, "trial": answer.trial_index}).one_or_none()
     if found is None:
@@ -212,6 +212,8 @@ def store(database: DatabaseSession, session: Session, answer: Answer) -> Outcom
         ahead = next_trial(database, session)
         index = None if ahead is None else ahead.trial_index
         raise Refusal(409, "out of order", "answers come in the order of the trials", next_index=index)
+    if end_if_late(database, session, protocol, datetime.now(UTC)):
+        return Refusal(409, "ended", "this session is over", next="/ended")
     return _add(database, session, protocol, planned, answer)
 
 

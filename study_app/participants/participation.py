@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import bindparam, select
@@ -145,6 +145,15 @@ def end(database: DatabaseSession, session: Session, reason: str, **detail: Any)
     session.ended_at, session.end_reason = datetime.now(UTC), reason
     places.give_back(session.participant)
     audit(database, reason, session, **detail)
+
+
+def end_if_late(database: DatabaseSession, session: Session, protocol: DetectionProtocol, now: datetime) -> bool:
+    """Ends a session whose time is over, unless only its code is missing; returns whether it did."""
+    limit = session.participant.consented_at + timedelta(hours=protocol.pause.limit_hours)
+    if now <= limit or not missing(database, session):
+        return False
+    end(database, session, "timed-out")
+    return True
 
 
 def audit(database: DatabaseSession, event: str, session: Session | None, **detail: Any) -> None:

@@ -1,14 +1,14 @@
 """What happens when a session goes on at another page load: after a reload, a crash, or a night.
 
 A trial whose picture was seen and not answered is aborted, and another picture of the same cell stands in for it. After
-a long gap there are warm-up trials first, which nobody analyses. After the protocol's limit the session is closed.
+a long gap there are warm-up trials first, which nobody analyses. After the protocol's limit the session is over.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import func, select
@@ -19,7 +19,7 @@ from study_app import scheduling
 from study_app.detection import DetectionProtocol
 from study_app.models import PlannedTrial, Session, StimulusRow, Visit
 from study_app.participants.answers import CHECKS, Check
-from study_app.participants.participation import audit, end, missing, next_trial, protocol_of
+from study_app.participants.participation import audit, end_if_late, next_trial, protocol_of
 from study_app.refusals import Refusal
 from study_app.scheduling import Cell, planning
 from study_app.scheduling.planning import Material
@@ -96,7 +96,7 @@ def note(database: DatabaseSession, session: Session, load: PageLoad) -> Outcome
     known = database.scalar(select(Visit).where(Visit.client_uuid == load.client_uuid))
     if known is not None and known.session_id == session.id:
         return _again(database, session, protocol, known)
-    if session.ended_at is not None or _closed(database, session, protocol, now):
+    if session.ended_at is not None or end_if_late(database, session, protocol, now):
         return Refusal(409, "ended", "this session is over", next="/ended")
     gap_s = (now - session.last_seen_at).total_seconds()
     if not _noted(database, session, load, gap_s, now):
@@ -144,15 +144,6 @@ def _noted(database: DatabaseSession, session: Session, load: PageLoad, gap_s: f
         "seen_index": load.seen_index,
     }  # fmt: skip
     return database.scalar(_INSERTS[database.get_bind().dialect.name], values) is not None
-
-
-def _closed(database: DatabaseSession, session: Session, protocol: DetectionProtocol, now: datetime) -> bool:
-    """Closes a session whose time is over, unless only its code is missing; returns whether it did."""
-    limit = session.participant.consented_at + timedelta(hours=protocol.pause.limit_hours)
-    if now <= limit or not missing(database, session):
-        return False
-    end(database, session, "timed-out")
-    return True
 
 
 def _replace(database: DatabaseSession, session: Session, material: Material, seen: PlannedTrial) -> bool:

@@ -216,6 +216,19 @@ def test_a_session_past_its_limit_is_closed_and_takes_no_more_answers(study, vis
     assert rows(study, select(func.count(Response.id))) == [(4,)]
 
 
+def test_an_answer_past_the_limit_closes_the_session_that_nobody_loaded_again(study, visitor):
+    answer_first(visitor, 4)
+    change(study, Participant, consented_at=ago(hours=71.9))
+    assert visitor.answer(4).status_code == 201
+    change(study, Participant, consented_at=ago(hours=72.1))
+    late = visitor.answer(5)
+    assert late.status_code == 409
+    assert late.get_json()["error"] | {"message": ""} == {"code": "ended", "message": "", "next": "/ended"}
+    assert rows(study, select(Session.end_reason)) == [("timed-out",)]
+    assert rows(study, select(Participant.place)) == [(None,)]
+    assert rows(study, select(func.count(Response.id))) == [(5,)]
+
+
 def test_an_answer_that_was_kept_is_acknowledged_even_after_the_end(study, visitor):
     answer = make_answer(0)
     visitor.post(answer)
