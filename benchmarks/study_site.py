@@ -31,6 +31,8 @@ KINDS: tuple[Kind, ...] = ("sqlite", "postgresql")
 RUN, EPS = "standard", (0, 2, 8, 32)
 SIZE, SPARE = 32, 20  # pixels a side; sources beyond the trials, for warm-up and trials seen and not answered
 START_S = 60.0
+PORTS = range(21_000, 31_000)
+_HELD: list[socket.socket] = []
 PROTOCOL = """
 name = "measured"
 seed = 1
@@ -172,8 +174,23 @@ class Server:
 
 
 def free_port() -> int:
-    """Returns a port of loopback that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Returns a port of loopback that is this process's alone until it ends, also while the server on it is dead.
+
+    It lies below those that systems give to outgoing connections, one of which could take it in between. What holds it
+    against others that ask here is a socket of UDP, beside which TCP's port of the same number stays free.
+
+    Raises:
+        MachineError: there is none.
+    """
+    for port in PORTS:
+        holder = socket.socket(type=socket.SOCK_DGRAM)
+        with socket.socket() as probe:
+            try:
+                holder.bind(("127.0.0.1", port))
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                holder.close()
+            else:
+                _HELD.append(holder)
+                return port
+    raise MachineError(f"expected a free port of {PORTS.start} to {PORTS.stop - 1}, found none; stop what uses them")

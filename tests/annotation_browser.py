@@ -13,13 +13,14 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import select, update
 
+from benchmarks.study_site import free_port
 from core import picture_sets, rng
 from core.annotations import sets
 from core.annotations.operations import parse_all
 from core.annotations.raster import rasterise
 from study_app.annotation.tables import Annotator, Assignment, Stroke, Submission
 from tests import annotation_site
-from tests.study_site import Server, close, free_port, make_app
+from tests.study_site import Server, close, make_app
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "has_touch": True, "is_mobile": True}
 DRAWN = "body[data-picture]"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -32,8 +31,6 @@ fixation_ms = 100
 feedback_ms = 100
 """
 ORIGIN = {"Origin": "http://localhost"}
-PORTS = range(21_000, 31_000)
-_HELD: list[socket.socket] = []
 
 
 def set_up(url: str, stimulus_set: Path, protocol: Path) -> None:
@@ -186,23 +183,3 @@ class Server:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
-
-
-def free_port() -> int:
-    """Returns a port that is this process's alone until it ends, also while the server on it is dead.
-
-    It lies below those that systems give to outgoing connections, one of which could take it in between. What holds it
-    against other processes of tests is a socket of UDP, beside which TCP's port of the same number stays free.
-    """
-    for port in PORTS:
-        holder = socket.socket(type=socket.SOCK_DGRAM)
-        with socket.socket() as probe:
-            try:
-                holder.bind(("127.0.0.1", port))
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                holder.close()
-            else:
-                _HELD.append(holder)
-                return port
-    pytest.fail(f"none of the ports {PORTS.start} to {PORTS.stop - 1} is free")

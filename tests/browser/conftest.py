@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import sync_playwright
 
+from benchmarks.study_site import free_port
 from study_app.settings import ROOT
 from tests import annotation_browser, annotation_site
 from tests.conftest import build_stimulus_set
-from tests.study_site import SMALL_PROTOCOL, Server, free_port, set_up
+from tests.study_site import SMALL_PROTOCOL, Server, set_up
 
 # The address bar's own pages, which no test looks at and which cost more than ours; and what Playwright switches off,
 # since of two such lists Chromium takes the last one.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.study_site import free_port
 from tests import annotation_site
 from tests.annotation_site import Painter, box, brush
 from tests.staff_site import PASSWORD, make_account
 from tests.study_browser import assert_accessible, visit
-from tests.study_site import Server, close, free_port, make_app
+from tests.study_site import Server, close, make_app
 
 EMAIL = "owner@lab.example"
 SCREENS = {

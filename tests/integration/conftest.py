@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.study_site import free_port
 from tests import annotation_site
 from tests.conftest import build_stimulus_set
-from tests.study_site import SMALL_PROTOCOL, Server, Visitor, close, free_port, make_app, set_up
+from tests.study_site import SMALL_PROTOCOL, Server, Visitor, close, make_app, set_up
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,10 @@ import pytest
 import requests
 from sqlalchemy import delete, select, text, update
 
-from benchmarks import study_faults
+from benchmarks import study_faults, study_site
 from benchmarks.faulty_client import Acknowledged, Line, Log, client
 from benchmarks.study_faults import Plan, judge, play
+from core.errors import MachineError
 from study_app.models import Response
 from study_app.participants import answers
 from study_app.security import SESSION, csrf_token
@@ -96,6 +97,14 @@ def test_the_judge_notices_what_is_there_twice(postgres, study, study_url, told)
         writer.add(Response(**{**values, "client_uuid": "0"}))
     verdict = judge(study_url, told)
     assert (verdict.twice, verdict.unasked) == (1, 1)
+
+
+def test_a_port_is_given_once_and_where_none_is_free_it_says_so(monkeypatch):
+    first, second = study_site.free_port(), study_site.free_port()
+    assert first != second
+    monkeypatch.setattr(study_site, "PORTS", range(first, first + 1))
+    with pytest.raises(MachineError, match=rf"expected a free port of {first} to {first}, found none; stop what uses"):
+        study_site.free_port()
 
 
 def post(server, answer, line, log):

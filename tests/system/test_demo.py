@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from benchmarks.study_site import free_port
 from core.annotations import sets
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,12 +26,6 @@ def make(*words, **environment):
     return subprocess.run(
         ["make", f"VENV={venv}", *words], cwd=ROOT, env=values, capture_output=True, text=True, timeout=900, check=False
     )
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
