@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
+from scipy.optimize import Bounds, minimize
 
 from analysis.likelihood import Floats
 from analysis.mixed_models.elimination import Layout, triangles
@@ -19,6 +19,8 @@ HESSIAN_STEP = 1e-4
 NEAR = 0.05  # standard errors that the position may move before the information is computed again
 LEAST_INFORMATION = 1e-4  # a direction with less is not told by the data: complete separation
 LIFT = 0.03  # a spread to try where one of 0 was found
+LEVEL = 1e-7  # of log likelihoods that are the same
+PAIR = 2  # effects
 MOST_ROUNDS, MOST_CHORDS = 5, 6
 Predictor = Callable[[Floats], tuple[Floats, Floats]]
 """Fixed parameters [P] to the fixed part of η [N] and its derivatives [N, P]."""
@@ -45,7 +47,7 @@ class Moving:
         return np.stack([np.ones_like(covariate), covariate], axis=1) @ self.scale
 
 
-Bounds = Sequence[tuple[float | None, float | None]]
+Limits = Sequence[tuple[float | None, float | None]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -118,24 +120,54 @@ class Objective:
         return -value, -slope
 
 
-def climb(objective: Objective, start: Floats, limits: Bounds, units: Floats | None) -> Summit:
+def climb(objective: Objective, start: Floats, limits: Limits, units: Floats | None) -> Summit:
     """Returns the maximum nearest to a start; ``units`` (standard errors, say) make the parameters alike."""
     unit = np.ones(len(start)) if units is None else units
-    scaled = [tuple(None if end is None else end / u for end in limit) for limit, u in zip(limits, unit, strict=True)]
+    low, high = _ends(limits)
 
     def value(z: Floats) -> tuple[float, Floats]:
         found, slope = objective(z * unit)
         return found, slope * unit
 
-    close = {"ftol": 1e-10, "gtol": 1e-4} if units is None else {"ftol": 1e-12, "gtol": NEAR}
-    position = start
+    ftol, gtol = (1e-10, 1e-4) if units is None else (1e-12, NEAR)
+    begin = start
     for _ in range(MOST_ROUNDS):
-        found = minimize(value, position / unit, jac=True, method="L-BFGS-B", bounds=scaled,
-                         options={"maxiter": 500, "maxcor": 30, **close})  # fmt: skip
-        position = _lifted(objective, found.x * unit, float(found.fun))
-        if position is None:
+        found = minimize(value, begin / unit, jac=True, method="L-BFGS-B", bounds=Bounds(low / unit, high / unit),
+                         options={"maxiter": 500, "maxcor": 30, "ftol": ftol, "gtol": gtol})  # fmt: skip
+        lifted = _lifted(objective, found.x * unit, float(found.fun))
+        if lifted is None:
             break
-    return _polish(objective, found.x * unit, limits)
+        begin = lifted
+    return _polish(objective, _settled(objective, found.x * unit, float(found.fun)), low, high)
+
+
+def _ends(limits: Limits) -> tuple[Floats, Floats]:
+    low = np.array([-np.inf if end is None else end for end, _ in limits])
+    return low, np.array([np.inf if end is None else end for _, end in limits])
+
+
+def _settled(objective: Objective, position: Floats, value: float) -> Floats:
+    """Spreads next to 0 put at 0 where that is no worse: there the likelihood is flat, and Newton's steps go astray."""
+    for k in np.flatnonzero(objective.diagonal & (position[: objective.sizes] < LIFT)):
+        there = position.copy()
+        there[k] = 0.0
+        there = _turned(objective, there)
+        if objective(there)[0] <= value + LEVEL:
+            position = there
+    return position
+
+
+def _turned(objective: Objective, position: Floats) -> Floats:
+    """The same covariances with one parameter for what is left of two effects if the first has no spread.
+
+    [[0, 0], [s, t]] and [[0, 0], [√(s² + t²), 0]] say the same; in the first, s and t are not told apart.
+    """
+    found, offset = position.copy(), 0
+    for block in objective.layout.all_blocks:
+        if block.width == PAIR and found[offset] < SINGULAR:
+            found[offset : offset + 3] = 0.0, np.hypot(*found[offset + 1 : offset + 3]), 0.0
+        offset += block.width * (block.width + 1) // 2
+    return found
 
 
 def _lifted(objective: Objective, position: Floats, value: float) -> Floats | None:
@@ -148,10 +180,8 @@ def _lifted(objective: Objective, position: Floats, value: float) -> Floats | No
     return None
 
 
-def _polish(objective: Objective, position: Floats, limits: Bounds) -> Summit:
+def _polish(objective: Objective, position: Floats, low: Floats, high: Floats) -> Summit:
     """Newton steps on the free parameters, the information computed again until the last moves were short."""
-    low, high = (np.array([pair[side] for pair in limits], dtype=float) for side in (0, 1))
-    low, high = np.where(np.isnan(low), -np.inf, low), np.where(np.isnan(high), np.inf, high)
     for _ in range(MOST_ROUNDS):
         value, slope = objective(position)
         free = (position - low >= SINGULAR) & (high - position >= SINGULAR)

@@ -76,15 +76,15 @@ class DetectionModel:
     @property
     def participants(self) -> int:
         """How many took part."""
-        return self._spread("participant").groups
+        return self._groups("participant")
 
     @property
     def pictures(self) -> int:
         """How many were shown."""
-        return self._spread("picture").groups
+        return self._groups("picture")
 
-    def _spread(self, name: str) -> Any:
-        return next(spread for spread in self.fit.random if spread.name == name)
+    def _groups(self, name: str) -> int:
+        return next(spread.groups for spread in self.fit.random if spread.name == name)
 
 
 def grouped(
@@ -157,11 +157,12 @@ def _fit(data: Trials, models: int, start: Floats, lapse: float | None, near: Mi
     ]  # fmt: skip
     layout, unscale = make_layout("probit", data.yes, data.trials, random)
     place = 0 if few else 1
-    bounds = [(None, None)] * (1 + models) + [(np.log(LEAST_EXPONENT), np.log(MOST_EXPONENT))] * models
-    free = [(LEAST_LAPSE, MOST_LAPSE)] if lapse is None else []
+    bounds: list[tuple[float | None, float | None]] = [(None, None)] * (1 + models)
+    bounds += [(float(np.log(LEAST_EXPONENT)), float(np.log(MOST_EXPONENT)))] * models
+    bounds += [(LEAST_LAPSE, MOST_LAPSE)] * (lapse is None)
     names = ("criterion", *(f"log2_eps_dprime1_{m}" for m in range(models)), *(f"ln_b_{m}" for m in range(models)))
     return maximise(
-        layout, lambda beta: _fixed(beta, data, models), start, random=random, unscale=unscale, bounds=bounds + free,
+        layout, lambda beta: _fixed(beta, data, models), start, random=random, unscale=unscale, bounds=bounds,
         names=names + ("lapse",) * (lapse is None), lapse=lapse, near=near,
         prior=lambda beta: _prior(beta, models, lapse is None),
         moving=Moving(place=place, scale=unscale[place], covariate=_slope_of),

@@ -16,7 +16,7 @@ from scipy.linalg import block_diag
 from scipy.special import gammaln
 
 from analysis.likelihood import Floats
-from analysis.mixed_models.climbing import GRADIENT_LIMIT, SINGULAR, Bounds, Moving, Objective, Predictor, Prior, climb
+from analysis.mixed_models.climbing import GRADIENT_LIMIT, SINGULAR, Limits, Moving, Objective, Predictor, Prior, climb
 from analysis.mixed_models.elimination import Block, Layout, triangles
 from analysis.mixed_models.laplace import Mode
 from analysis.mixed_models.links import Link
@@ -149,7 +149,7 @@ def maximise(
     random: Sequence[Random],
     unscale: Sequence[Floats],
     names: Sequence[str] = (),
-    bounds: Bounds | None = None,
+    bounds: Limits | None = None,
     lapse: float | None = 0.0,
     prior: Prior | None = None,
     moving: Moving | None = None,
