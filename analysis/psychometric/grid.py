@@ -1,7 +1,8 @@
 """Log likelihood of one data set on a grid of parameters, with answers that may be overdispersed.
 
 A row's beta-binomial log likelihood depends on a cell of the grid through P(yes) and η alone: it is tabulated over both
-and looked up, which costs some hundredths of what the gamma functions would.
+and looked up, which costs some hundredths of what the gamma functions would. Steps of the table are equal in
+√p − √(1 − p), on which answers have nearly the same variance everywhere, so that few are enough for any p.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from analysis.likelihood import TINY
 from analysis.psychometric import overdispersion
 from analysis.psychometric.model import PsychometricModel, standardised
 from analysis.psychometric.sigmoids import Floats, sigmoid_of
@@ -20,14 +20,14 @@ from analysis.psychometric.sigmoids import Floats, sigmoid_of
 Axes = tuple[Floats, Floats, Floats, Floats, Floats]
 """Nodes of m, ln w, γ, λ and η."""
 Single = NDArray[np.float32]
-FEW_TRIALS, COARSE_TABLE, FINE_TABLE = 200, 8192, 65536
-ANCHORS = 129  # places where the part that η adds is computed; cubic between them
+FEWEST_STEPS, MOST_STEPS = 2048, 65536
+FEW_TRIALS = 2000  # for which the fewest steps are fine enough; twice as many for four times the trials
+ANCHORS = 65  # places where what is smooth is computed; cubic between them
+RESOLVED = 0.003  # of the factors p + i / v those with smaller i / v count as p, for the anchors do not tell them apart
 
 
-def log_likelihood_grid(
-    model: PsychometricModel, levels: Floats, hits: Floats, trials: Floats, axes: Axes
-) -> NDArray[np.float32]:
-    """Returns the log likelihood [M, W, G, A, E] of rows [L] without its constant; A has one node if γ = λ.
+def log_likelihood_grid(model: PsychometricModel, levels: Floats, hits: Floats, trials: Floats, axes: Axes) -> Single:
+    """Returns the log likelihood [M, W, G, A, E] of rows [L] without its constant; G has one node if γ = λ.
 
     Args:
         model: family, proportion at the threshold and whether the asymptotes are equal (γ then has one node).
@@ -39,13 +39,20 @@ def log_likelihood_grid(
     m, log_w, guess, lapse, eta = axes
     below, height = _asymptotes(model, guess, lapse)
     total = np.zeros((len(m) * len(log_w), below.size, len(eta)), dtype=np.float32)
-    size = COARSE_TABLE if trials.max() <= FEW_TRIALS else FINE_TABLE
-    for level, k, n in zip(levels, hits, trials, strict=True):
-        table = row_table(k, n, eta, size)
-        s = _share(model, level, m, log_w)
-        p = below + height * s if s.size > 1 else np.broadcast_to(below, (1, below.size))
-        total += table[(p * (size - 1) + 0.5).astype(np.intp)]
+    tables, share = row_tables(hits, trials, eta), _share(model, levels, m, log_w)
+    for row, table in enumerate(tables):
+        p = below + height * share[row] if np.isfinite(levels[row]) else below
+        total += np.take(table, _nearest(p, len(table)), axis=0, mode="clip")
     return total.reshape(len(m), len(log_w), len(guess), len(lapse), len(eta))
+
+
+def _nearest(p: Single, steps: int) -> NDArray[np.intp]:
+    half = np.float32((steps - 1) / 2)
+    at = np.sqrt(p)
+    at -= np.sqrt(1 - p)
+    at *= half
+    at += half + np.float32(0.5)
+    return at.astype(np.intp)
 
 
 def _asymptotes(model: PsychometricModel, guess: Floats, lapse: Floats) -> tuple[Single, Single]:
@@ -53,45 +60,47 @@ def _asymptotes(model: PsychometricModel, guess: Floats, lapse: Floats) -> tuple
     return low.astype(np.float32).ravel()[None], (1 - low - high).astype(np.float32).ravel()[None]
 
 
-def _share(model: PsychometricModel, level: float, m: Floats, log_w: Floats) -> Single:
-    if not np.isfinite(level):
-        return np.zeros((1, 1), dtype=np.float32)
-    z, _ = standardised(model, np.array(level), m[:, None], log_w[None])
-    return sigmoid_of(model.family).cdf(z).astype(np.float32).reshape(-1, 1)
+def _share(model: PsychometricModel, levels: Floats, m: Floats, log_w: Floats) -> Single:
+    """S of every row and shape, [L, M · W, 1]."""
+    z, _ = standardised(model, levels[:, None, None], m[:, None], log_w)
+    return sigmoid_of(model.family).cdf(z).astype(np.float32).reshape(len(levels), -1, 1)
 
 
-def row_table(hits: float, trials: float, eta: Floats, size: int) -> Single:
-    """Returns the log likelihood of one row at ``size`` equal steps of P(yes) from 0 to 1, for each η, [size, E]."""
-    log_p, log_q, places, weights = _places(size)
-    kernel = (hits * log_p + (trials - hits) * log_q)[:, None]
-    if not eta.any():
-        return np.broadcast_to(kernel, (size, len(eta))).astype(np.float32)
-    anchors = np.sin(np.linspace(0, np.pi / 2, ANCHORS)[:, None]) ** 2
-    inside = np.clip(anchors, 1e-9, 1 - 1e-9)
-    plain = special.xlogy(hits, inside) + special.xlog1py(trials - hits, -inside)
-    added = (overdispersion.log_kernel(inside, eta[None], np.array(hits), np.array(trials)) - plain).astype(np.float32)
-    table = kernel.astype(np.float32)
-    total: Single = table + sum(weights[:, [tap]] * added[places + tap] for tap in range(4))
-    return total
+def row_tables(hits: Floats, trials: Floats, eta: Floats) -> Single:
+    """Returns the log likelihood of rows [L] at the table's steps of P(yes), for each η, [L, steps, E]."""
+    finer = 2 ** int(np.ceil(np.log2(max(trials.max() / FEW_TRIALS, 1)) / 2))
+    anchors, weights = _places(min(FEWEST_STEPS * finer, MOST_STEPS))
+    k, misses = hits[:, None, None], (trials - hits)[:, None, None]
+    unresolved = 1 + RESOLVED * overdispersion.concentration(eta)
+    yes, no = np.minimum(k, unresolved), np.minimum(misses, unresolved)
+    if eta.any():
+        whole = overdispersion.log_kernel(anchors, eta, k, trials[:, None, None])
+        smooth = whole - special.xlogy(yes, anchors) - special.xlog1py(no, -anchors)
+    else:
+        smooth = np.zeros((len(hits), ANCHORS, len(eta)))
+    table: Single = weights @ np.concatenate([yes, no, smooth], axis=1).astype(np.float32)
+    return table
 
 
 @cache
-def _places(size: int) -> tuple[Floats, Floats, NDArray[np.intp], Single]:
-    """Logarithms of P(yes) and its complement, and where each step lies among the anchors (Lagrange, four taps)."""
-    p = np.arange(size) / (size - 1)
-    inside = np.clip(p, min(TINY, 1), 1 - TINY)
+def _places(size: int) -> tuple[Floats, Single]:
+    """Anchors [A, 1], and the steps' weights [size, 2 + A] for ln p, ln(1 − p) and what is known at the anchors."""
+    steps = np.linspace(-1, 1, size)
+    end = 0.25 * 2 / (size - 1)  # the first and the last step stand for what rounds to them, not for certainty
+    root = np.clip(steps, -1 + end, 1 - end)
+    p = ((root + np.sqrt(2 - root**2)) / 2) ** 2
     at = np.arcsin(np.sqrt(p)) / (np.pi / 2) * (ANCHORS - 1)
     first = np.clip(np.floor(at).astype(np.intp) - 1, 0, ANCHORS - 4)
     t = at - first
-    weights = np.stack(
-        [
-            -(t - 1) * (t - 2) * (t - 3) / 6,
-            t * (t - 2) * (t - 3) / 2,
-            -t * (t - 1) * (t - 3) / 2,
-            t * (t - 1) * (t - 2) / 6,
-        ],
-        axis=1,
+    taps = (
+        -(t - 1) * (t - 2) * (t - 3) / 6,
+        t * (t - 2) * (t - 3) / 2,
+        -t * (t - 1) * (t - 3) / 2,
+        t * (t - 1) * (t - 2) / 6,
     )
-    edge = 0.25 / (size - 1)  # the first and the last step stand for what rounds to them, not for certainty
-    inside = np.clip(inside, edge, 1 - edge)
-    return np.log(inside), np.log1p(-inside), first, weights.astype(np.float32)
+    weights = np.zeros((size, 2 + ANCHORS), dtype=np.float32)
+    weights[:, 0], weights[:, 1] = np.log(p), np.log1p(-p)
+    for tap, weight in enumerate(taps):
+        weights[np.arange(size), 2 + first + tap] = weight
+    anchors = np.sin(np.linspace(0, np.pi / 2, ANCHORS)[:, None]) ** 2
+    return np.clip(anchors, 1e-5, 1 - 1e-5), weights

@@ -159,9 +159,9 @@ def _search(
 def _lost(at: Floats, objective: Floats, active: NDArray[np.intp], hoped: Floats, groups: int) -> Bools:
     """Which searches will hardly reach the best of their data set, or are where an earlier one of it is already."""
     every, places = objective.reshape(-1, groups), at.reshape(4, -1, groups)
-    still, lost = np.isfinite(every), np.zeros(len(objective), dtype=bool)
-    lost[active] = hoped < every.max(axis=1)[active // groups]
-    lost = lost.reshape(-1, groups)
+    still, behind = np.isfinite(every), np.zeros(len(objective), dtype=bool)
+    behind[active] = hoped < every.max(axis=1)[active // groups]
+    lost = behind.reshape(-1, groups)
     for later in range(1, groups):
         near = (np.abs(places[..., :later] - places[..., later, None]) < SAME).all(axis=0)
         lost[:, later] |= (near & still[:, :later] & ~lost[:, :later]).any(axis=1)

@@ -1,44 +1,50 @@
 """The whole posterior of one data set on a grid (Schütt et al. 2016), with η integrated out where it is free.
 
-Midpoint rule on cells that are laid where the posterior is. A marginal's distribution function is exact at the edges of
-the cells and goes monotonically between them: psignifit 4.3 takes the sums at the centres and so errs by half a cell.
+Nodes are laid where the posterior is, in some rounds of a coarse grid: midpoints of cells for m and ln w, whose density
+vanishes at both ends, so that the rule converges fast; Gauss's nodes for γ, λ and η, whose density ends at 0 with some
+height. A marginal's distribution function is the integral of a smooth curve through its density (psignifit 4.3 takes
+sums at the centres of cells and so errs by half a cell).
 """
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
-from scipy.interpolate import PchipInterpolator
 
 from analysis.psychometric import model as models
 from analysis.psychometric.fitting import PsychometricFit
-from analysis.psychometric.grid import Axes, log_likelihood_grid
-from analysis.psychometric.model import PsychometricModel
-from analysis.psychometric.priors import ASYMPTOTE, BETA, beta_prior, normal_prior
+from analysis.psychometric.grid import log_likelihood_grid
+from analysis.psychometric.model import PsychometricModel, rate_prior
+from analysis.psychometric.priors import ASYMPTOTE, BETA, normal_prior
+from analysis.psychometric.quadrature import Axis
 from analysis.psychometric.sigmoids import Floats, on_axis
 
 Parameter = Literal["threshold", "width", "guess", "lapse", "eta"]
 PARAMETERS: tuple[Parameter, ...] = ("threshold", "width", "guess", "lapse", "eta")
-COARSE = (13, 11, 6, 6, 6)
-ROUNDS = 5
-LEAST_MASS = 2e-5
+COARSE = (13, 11, 6, 6, 5)
+ROUNDS = 4
+LEAST_MASS = 3e-5
 FEW_CELLS = 3
+FIRST_RATE = 2  # γ, λ and η come after m and ln w
+FIRST_SCALE = 0.03  # of rates, before anything is known
+MIDDLE, WIDER = (0.16, 0.5, 0.84), 0.75  # shares of a marginal; their distance is about two standard deviations
 MOST_ETA = 0.999
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resolution:
-    """Number of cells of m, ln w, γ, λ and η; a fixed parameter has one."""
+    """Number of nodes of m, ln w, γ, λ and η; a fixed parameter has one."""
 
     threshold: int = 24
-    width: int = 22
-    guess: int = 14
-    lapse: int = 10
-    eta: int = 8
+    width: int = 20
+    guess: int = 7
+    lapse: int = 7
+    eta: int = 7
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -47,28 +53,30 @@ class Resolution:
 
 
 YES_NO = Resolution()
-FORCED_CHOICE = Resolution(threshold=32, width=28, lapse=36, eta=12)  # with γ fixed the same effort buys finer cells
+FORCED_CHOICE = Resolution(threshold=30, width=26, lapse=10, eta=8)  # with γ fixed the same effort buys finer ones
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Posterior:
-    """``mass`` [M, W, G, A, E] of the cells sums to 1; ``edges`` are of m (on the axis of S), ln w, γ, λ and η."""
+    """``mass`` [M, W, G, A, E] of the nodes sums to 1; ``axes`` are of m (on the axis of S), ln w, γ, λ and η."""
 
     model: PsychometricModel
-    edges: tuple[Floats, ...]
+    axes: tuple[Axis, ...]
     mass: NDArray[np.float32]
 
+    @cached_property
+    def marginals(self) -> tuple[Floats, ...]:
+        """Mass of the nodes of each parameter."""
+        return _marginals(self.mass)
+
     def nodes(self, name: Parameter) -> Floats:
-        """Returns the values of a parameter at the midpoints of its cells."""
-        middle = _middle(self.edges[PARAMETERS.index(name)])
-        return np.exp(middle) if name == "width" else middle
+        """Returns the values of a parameter at its nodes."""
+        value = self.axes[PARAMETERS.index(name)].nodes
+        return np.exp(value) if name == "width" else value
 
     def marginal(self, name: Parameter) -> Floats:
-        """Returns the mass of a parameter's cells."""
-        others = tuple(axis for axis in range(5) if axis != PARAMETERS.index(name))
-        summed = self.mass.sum(axis=others, dtype=np.float64)
-        marginal: Floats = summed / summed.sum()
-        return marginal
+        """Returns the mass of a parameter's nodes."""
+        return self.marginals[PARAMETERS.index(name)]
 
     def mean(self, name: Parameter) -> float:
         """Returns the posterior mean (of w itself, and of m on the axis of S)."""
@@ -76,29 +84,31 @@ class Posterior:
 
     def quantile(self, name: Parameter, share: float) -> float:
         """Returns the value below which ``share`` of the posterior lies."""
-        edges = self.edges[PARAMETERS.index(name)]
-        if len(edges) == 1:
-            return float(edges[0])
-        below = np.concatenate([[0.0], np.cumsum(self.marginal(name))])
-        rising = np.concatenate([[True], np.diff(below) > 1e-12])
-        value = float(PchipInterpolator(below[rising], edges[rising])(share * below[-1]))
-        return float(np.exp(value)) if name == "width" else value
+        return float(self.quantiles(name, np.array([share]))[0])
+
+    def quantiles(self, name: Parameter, shares: Floats) -> Floats:
+        """Returns the values below which shares of the posterior lie, of the shape of ``shares``."""
+        value = self.axes[PARAMETERS.index(name)].quantile(self.marginal(name), shares)
+        return np.exp(value) if name == "width" else value
 
     def interval(self, name: Parameter, level: float = 0.95) -> tuple[float, float]:
         """Returns the equal-tailed credible interval."""
-        tail = (1 - level) / 2
-        return self.quantile(name, tail), self.quantile(name, 1 - tail)
+        low, high = self.quantiles(name, np.array([(1 - level) / 2, (1 + level) / 2]))
+        return float(low), float(high)
 
     def draws(self, number: int, generator: np.random.Generator) -> dict[Parameter, Floats]:
-        """Returns draws [number] of all parameters together, spread evenly inside their cells."""
+        """Returns draws [number] of all parameters together.
+
+        A node is drawn by its mass, and each parameter spread over the node's share of its own distribution function.
+        """
         flat = np.cumsum(self.mass.ravel(), dtype=np.float64)
         cells = np.minimum(np.searchsorted(flat, generator.uniform(size=number) * flat[-1]), len(flat) - 1)
         found: dict[Parameter, Floats] = {}
-        for name, edges, index in zip(PARAMETERS, self.edges, np.unravel_index(cells, self.mass.shape), strict=True):
-            value = np.full(number, edges[0])
-            if len(edges) > 1:
-                value = edges[index] + generator.uniform(size=number) * np.diff(edges)[index]
-            found[name] = np.exp(value) if name == "width" else value
+        for name, index in zip(PARAMETERS, np.unravel_index(cells, self.mass.shape), strict=True):
+            marginal = self.marginal(name)
+            above = np.cumsum(marginal)
+            shares = above[index] - generator.uniform(size=number) * marginal[index]
+            found[name] = self.quantiles(name, np.clip(shares / above[-1], 0, 1))
         if self.model.equal_asymptotes:
             found["guess"] = found["lapse"]
         return found
@@ -126,89 +136,107 @@ def posterior(
     axis = on_axis(model.family, levels)
     used = trials > 0
     data = (axis[used], hits[used], trials[used])
-    ranges = _ranges(model, axis)
+    axes = _first_axes(model, axis)
     for _ in range(ROUNDS):
-        edges = _edges(ranges, COARSE)
-        ranges = _trimmed(edges, _mass(model, data, edges), ranges)
-    edges = _edges(ranges, (resolution or (YES_NO if model.free_guess else FORCED_CHOICE)).sizes)
-    return Posterior(model=model, edges=edges, mass=_mass(model, data, edges))
+        axes = _closer(axes, _mass(model, data, axes))
+    sizes = (resolution or (YES_NO if model.free_guess else FORCED_CHOICE)).sizes
+    axes = tuple(
+        dataclasses.replace(each, size=1 if each.fixed else size, rule="gauss" if number >= FIRST_RATE else "midpoint")
+        for number, (each, size) in enumerate(zip(axes, sizes, strict=True))
+    )
+    return Posterior(model=model, axes=axes, mass=_mass(model, data, axes))
 
 
-def _ranges(model: PsychometricModel, axis: Floats) -> list[tuple[float, float]]:
+def _first_axes(model: PsychometricModel, axis: Floats) -> tuple[Axis, ...]:
     low, high = models.box(model, axis)
     guess = (0.0, 0.0) if model.equal_asymptotes else _asymptote_range(model.guess)
     eta = (0.0, MOST_ETA) if model.overdispersed else (0.0, 0.0)
-    return [(low[0], high[0]), (low[1], high[1]), guess, _asymptote_range(model.lapse), eta]
+    ranges = (
+        (float(low[0]), float(high[0])),
+        (float(low[1]), float(high[1])),
+        guess,
+        _asymptote_range(model.lapse),
+        eta,
+    )
+    return tuple(
+        Axis(
+            low=low,
+            high=high,
+            size=1 if low == high else size,
+            centre=low if number >= FIRST_RATE else (low + high) / 2,
+            scale=FIRST_SCALE if number >= FIRST_RATE else high - low,
+        )
+        for number, ((low, high), size) in enumerate(zip(ranges, COARSE, strict=True))
+    )
 
 
 def _asymptote_range(fixed: float | None) -> tuple[float, float]:
     return (0.0, ASYMPTOTE) if fixed is None else (fixed, fixed)
 
 
-def _edges(ranges: list[tuple[float, float]], sizes: tuple[int, ...]) -> tuple[Floats, ...]:
-    """One edge where a parameter is fixed. Cells are finer towards an end at 0, where asymptotes and η crowd."""
-    found = []
-    for axis, ((low, high), size) in enumerate(zip(ranges, sizes, strict=True)):
-        steps = np.linspace(0, 1, size + 1)
-        crowded = axis >= 2 and low == 0
-        found.append(np.array([low]) if low == high else low + (high - low) * (steps**1.5 if crowded else steps))
-    return tuple(found)
+def _closer(axes: tuple[Axis, ...], mass: NDArray[np.float32]) -> tuple[Axis, ...]:
+    """The axes without the cells at either end that hold next to nothing, and with their nodes where the mass is."""
+    return tuple(
+        axis if axis.fixed else _closer_axis(axis, marginal)
+        for axis, marginal in zip(axes, _marginals(mass), strict=True)
+    )
 
 
-def _middle(edges: Floats) -> Floats:
-    return edges if len(edges) == 1 else (edges[1:] + edges[:-1]) / 2
+def _closer_axis(axis: Axis, marginal: Floats) -> Axis:
+    used, edges = np.flatnonzero(marginal > LEAST_MASS), axis.edges
+    spare = 1 if len(used) <= FEW_CELLS else 0  # so narrow that midpoints may have missed a neighbour's mass
+    low, high = max(used[0] - spare, 0), min(used[-1] + 1 + spare, len(edges) - 1)
+    below = np.concatenate([[0.0], np.cumsum(marginal)])
+    left, centre, right = np.interp(MIDDLE, below / below[-1], edges)
+    return dataclasses.replace(
+        axis, low=float(edges[low]), high=float(edges[high]), centre=float(centre), scale=float(right - left) * WIDER
+    )
 
 
-def _mass(
-    model: PsychometricModel, data: tuple[Floats, Floats, Floats], edges: tuple[Floats, ...]
-) -> NDArray[np.float32]:
-    m, log_w, guess, lapse, eta = (_middle(each) for each in edges)
-    axes: Axes = (m, log_w, guess, lapse, eta)
-    total = log_likelihood_grid(model, *data, axes)
-    for axis, prior in enumerate(_log_weights(model, axes, edges)):
-        shape = [1] * 5
-        shape[axis] = -1
-        total += prior.astype(np.float32).reshape(shape)
+def _mass(model: PsychometricModel, data: tuple[Floats, Floats, Floats], axes: tuple[Axis, ...]) -> NDArray[np.float32]:
+    m, log_w, guess, lapse, eta = (axis.nodes for axis in axes)
+    total = log_likelihood_grid(model, *data, (m, log_w, guess, lapse, eta))
+    shapes, rates = _log_weights(model, axes)
+    total += shapes[:, :, None, None, None]
+    total += rates
     total -= total.max()
     np.exp(total, out=total)
     total /= total.sum(dtype=np.float64)
     return total
 
 
-def _log_weights(model: PsychometricModel, axes: Axes, edges: tuple[Floats, ...]) -> list[Floats]:
-    """Log prior of the nodes of each axis plus the log size of their cells."""
-    m, log_w, guess, lapse, eta = axes
-    sizes = [np.zeros(1) if len(each) == 1 else np.log(np.diff(each)) for each in edges]
+def _log_weights(model: PsychometricModel, axes: tuple[Axis, ...]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Log prior plus log weight, of m and ln w [M, W], and of γ, λ and η [G, A, E]."""
+    m, log_w, guess, lapse, eta = (axis.nodes for axis in axes)
+    weights = [axis.log_weights for axis in axes]
+    threshold, width = np.zeros_like(m), np.zeros_like(log_w)
     if model.levels is not None:
         threshold, width = model.levels.threshold(m)[0], model.levels.width(log_w)[0] + log_w
-    else:
-        threshold, width = np.zeros_like(m), np.zeros_like(log_w)
-        if model.width_prior is not None:
-            width = normal_prior(log_w, np.log(model.width_prior[0]), model.width_prior[1])[0]
-    return [
-        threshold + sizes[0],
-        width + sizes[1],
-        (_beta(guess, model.beta) if model.free_guess else np.zeros(1)) + sizes[2],
-        (_beta(lapse, model.beta) if model.lapse is None else np.zeros(1)) + sizes[3],
-        (_beta(eta, BETA) if model.overdispersed else np.zeros(1)) + sizes[4],
-    ]
+    elif model.width_prior is not None:
+        width = normal_prior(log_w, np.log(model.width_prior[0]), model.width_prior[1])[0]
+    rates = zip(
+        (guess, lapse, eta),
+        (model.free_guess, model.lapse is None, model.overdispersed),
+        (model.beta, model.beta, BETA),
+        strict=True,
+    )
+    priors = [rate_prior(rate, beta)[0] if free else np.zeros(1) for rate, free, beta in rates]
+    g, a, e = (prior + weight for prior, weight in zip(priors, weights[2:], strict=True))
+    shapes = (threshold + weights[0])[:, None] + width + weights[1]
+    return shapes.astype(np.float32), (g[:, None, None] + a[:, None] + e).astype(np.float32)
 
 
-def _beta(value: Floats, beta: float) -> Floats:
-    return beta_prior(special.logit(value), beta, 1.0)[0]
-
-
-def _trimmed(
-    edges: tuple[Floats, ...], mass: NDArray[np.float32], ranges: list[tuple[float, float]]
-) -> list[tuple[float, float]]:
-    """The ranges without the cells at either end that hold next to nothing."""
-    found = []
-    for axis, (each, old) in enumerate(zip(edges, ranges, strict=True)):
-        if len(each) == 1:
-            found.append(old)
-            continue
-        marginal = mass.sum(axis=tuple(other for other in range(5) if other != axis), dtype=np.float64)
-        used = np.flatnonzero(marginal > LEAST_MASS)
-        spare = 1 if len(used) <= FEW_CELLS else 0  # so narrow that midpoints may have missed a neighbour's mass
-        found.append((float(each[max(used[0] - spare, 0)]), float(each[min(used[-1] + 1 + spare, len(each) - 1)])))
-    return found
+def _marginals(mass: NDArray[np.float32]) -> tuple[Floats, ...]:
+    """Sums over all other axes, by products with ones, which are faster than sums over several axes."""
+    m, w, g, a, e = mass.shape
+    flat = mass.reshape(m * w, g * a * e)
+    shapes = (flat @ np.ones(flat.shape[1], dtype=np.float32)).reshape(m, w).astype(np.float64)
+    rates = (np.ones(len(flat), dtype=np.float32) @ flat).reshape(g, a, e).astype(np.float64)
+    sums = (
+        shapes.sum(axis=1),
+        shapes.sum(axis=0),
+        rates.sum(axis=(1, 2)),
+        rates.sum(axis=(0, 2)),
+        rates.sum(axis=(0, 1)),
+    )
+    return tuple(each / each.sum() for each in sums)
