@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from scipy import special
 from analysis.likelihood import TINY, Evaluate, Fit, best_of, climb, deviance
 from analysis.psychometric import model as models
 from analysis.psychometric import overdispersion
-from analysis.psychometric.model import OVERDISPERSION, PsychometricModel
+from analysis.psychometric.model import LOGIT_BOX, OVERDISPERSION, PsychometricModel
 from analysis.psychometric.newton import newton_fits
 from analysis.psychometric.sigmoids import Floats, on_axis, sigmoid_of
 
@@ -50,7 +50,7 @@ def fit_psychometric(model: PsychometricModel, levels: Floats, hits: Floats, tri
     """Returns the fits of B data sets that share their levels.
 
     Binomial ones by Newton's method from the best cells of a grid (``newton_fits``), overdispersed ones by Fisher
-    scoring, each the best of three starts.
+    scoring, each the best of four starts: three thresholds, and where the binomial fit ends.
 
     Args:
         model: what is fitted.
@@ -65,7 +65,7 @@ def fit_psychometric(model: PsychometricModel, levels: Floats, hits: Floats, tri
     finite = np.unique(axis[np.isfinite(axis)])
     if len(finite) < 2 or hits.shape != trials.shape or hits.shape[-1] != len(levels):
         raise ValueError(f"expected 2 levels or more and [B, {len(levels)}] counts, got {len(finite)} and {hits.shape}")
-    search = _best_of_three if model.overdispersed else newton_fits
+    search = _best_of_four if model.overdispersed else newton_fits
     parts = [
         search(model, axis, hits[begin : begin + BATCH], trials[begin : begin + BATCH])
         for begin in range(0, len(hits), BATCH)
@@ -73,8 +73,10 @@ def fit_psychometric(model: PsychometricModel, levels: Floats, hits: Floats, tri
     return fit_of(model, levels, hits, trials, _joined(parts))
 
 
-def _best_of_three(model: PsychometricModel, axis: Floats, hits: Floats, trials: Floats) -> Fit:
-    return best_of([_climb(model, axis, hits, trials, start) for start in models.starts(model, axis)])
+def _best_of_four(model: PsychometricModel, axis: Floats, hits: Floats, trials: Floats) -> Fit:
+    binomial = newton_fits(replace(model, overdispersed=False), axis, hits, trials).parameters
+    near = np.column_stack([binomial, np.full(len(hits), -LOGIT_BOX)])
+    return best_of([_climb(model, axis, hits, trials, start) for start in (*models.starts(model, axis), near)])
 
 
 def _joined(parts: list[Fit]) -> Fit:

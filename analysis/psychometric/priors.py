@@ -74,7 +74,8 @@ def cosine_fall(distance: Floats, scale: float) -> Terms:
     rate = np.pi / 2 * scale
     value = np.where(inside, 2 * np.log(cosine), NEVER)
     slope = np.where(inside, -2 * rate * np.sin(half) / cosine, 0.0)
-    return value, slope, np.where(inside, 2 * (rate / cosine) ** 2, 0.0)
+    falling = inside & (distance != 0)  # at 0 the density is flat on one side: a curvature there made fits crawl
+    return value, slope, np.where(falling, 2 * (rate / cosine) ** 2, 0.0)
 
 
 def normal_prior(value: Floats, centre: float, sd: float) -> Terms:
