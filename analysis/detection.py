@@ -23,7 +23,9 @@ SCALE = {
 
 def section(results: Row) -> Section:
     """Returns how often perturbations were noticed and the thresholds of the default estimators."""
-    blocks: list[Block] = [figures.detection(results), Paragraph(text=SCALE[tables.words_of(results["data"])])]
+    blocks: list[Block] = [figures.detection(results)]
+    if any(model["threshold"]["eps50"]["not_estimable"] is None for model in results["source_models"].values()):
+        blocks.append(Paragraph(text=SCALE[tables.words_of(results["data"])]))
     blocks += [tables.thresholds(results), *_shared(results["observers"])]
     return Section(
         name="detection", title="What people noticed, and from which ε on", results={}, blocks=tuple(blocks),

@@ -92,8 +92,9 @@ class StudyEstimates:
     level: float
 
     def knows_sensitivity(self, cells: Cells) -> bool:
-        """Whether d′ and criterion can be told from these answers: yes-no, with unperturbed pictures among them."""
-        return self.task == "yes-no" and cells.trials[:, 0].sum() > 0
+        """Whether d′ and criterion can be told: yes-no, unperturbed pictures among them, and not one answer to all."""
+        told = 0 < cells.yes.sum() < cells.trials.sum()
+        return self.task == "yes-no" and bool(told and cells.trials[:, 0].sum() > 0)
 
 
 def model_of(task: Task, choices: int = 2) -> PsychometricModel:

@@ -44,9 +44,19 @@ def detection(results: Row) -> Figure:
     return Figure(
         name="detection", title=title, description=text, svg=svg, table=tables.rates(results),
         caption=f"Points: share of trials in which people {words.verb}, larger where more were answered, with "
-        f"{tables.level_of(results)} intervals. Lines: fitted psychometric functions with pointwise "
-        f"{tables.level_of(results)} bands. " + words.at_zero,
+        f"{tables.level_of(results)} intervals.{_lines(results)}{_at_zero(results, words)}",
     )  # fmt: skip
+
+
+def _lines(results: Row) -> str:
+    if all(model["curve"]["detection_rate"] is None for model in results["source_models"].values()):
+        return " No curve is drawn, since none could be estimated."
+    return f" Lines: fitted psychometric functions with pointwise {tables.level_of(results)} bands."
+
+
+def _at_zero(results: Row, words: tables.TaskWords) -> str:
+    known = results["data"]["task"] == "2afc" or results["observers"]["false_alarms"] is not None
+    return f" {words.at_zero}" if known else ""
 
 
 def _ends(name: str, points: list[Row]) -> str:

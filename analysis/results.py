@@ -18,6 +18,7 @@ from analysis.trials import Cells, Export, run_of
 from core.runs import Evaluation
 
 SCHEMA_VERSION = 1
+UNDESCRIBED = ("too_few_participants", "one_answer", "not_monotone", "no_noise_trials")  # where no curve is drawn
 METHODS = {
     "detection_rate": "pooled answers; Wilson interval with the quantile of t(P − 1) and the trials divided by the "
     "design effect of participants",
@@ -205,7 +206,11 @@ def _goodness(deviance: float, df: int) -> dict[str, Any]:
 
 def _curve(study: StudyEstimates, index: int, *, known: bool) -> dict[str, Any]:
     band = study.bands[index]
-    triples = {"detection_rate": band.probability, "d_prime": band.d_prime if known else None}
+    described = study.eps50[index].reason not in UNDESCRIBED
+    triples = {
+        "detection_rate": band.probability if described else None,
+        "d_prime": band.d_prime if known and described else None,
+    }
     curves = {
         name: None
         if triple is None

@@ -8,7 +8,7 @@ from typing import Any
 from analysis.blocks import Block, Column, Paragraph, Section, Table
 from analysis.plan import Plan
 from analysis.tables import level_of, unit_words, words_of
-from analysis.wording import bracket, grey, level, percent, plain_percent, plural, thousands
+from analysis.wording import bracket, grey, level, percent, plain_percent, thousands
 
 Row = dict[str, Any]
 MOST_FINDINGS = 10
@@ -42,11 +42,12 @@ def _chosen(plan: Plan, sections: Sequence[Section]) -> list[str]:
 def _robots(data: Row) -> list[Block]:
     if not data["robots"]:
         return []
-    share = "All" if data["robots"] == data["sessions"] else thousands(data["robots"])
-    text = (
-        f"{share} of the {plural(data['sessions'], 'session')} were played by robots, programs that answer by a "
-        "stated law. These numbers test the method; they say nothing about people."
-    )
+    if data["robots"] == data["sessions"]:
+        played = f"Every session ({thousands(data['sessions'])}) was played by a robot, a program that answers"
+    else:
+        some, every = thousands(data["robots"]), thousands(data["sessions"])
+        played = f"{some} of {every} sessions were played by robots, programs that answer"
+    text = f"{played} by a stated law. These numbers test the method; they say nothing about people."
     return [Paragraph(text=text, kind="note")]
 
 

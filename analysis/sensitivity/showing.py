@@ -61,6 +61,8 @@ def _refusal(export: Export) -> tuple[str, str] | None:
         return "no_noise_trials", estimates.REASONS["no_noise_trials"]
     if not cells.models:
         return "no_signal_trials", estimates.REASONS["no_signal_trials"]
+    if export.task != "2afc" and cells.yes.sum() in (0, cells.trials.sum()):
+        return "one_answer", estimates.REASONS["one_answer"]
     if export.task == "2afc" and cells.choices > 2:
         return "more_alternatives", f"d′ of {cells.choices} alternatives rests on more than the share of right answers"
     return None
@@ -108,7 +110,7 @@ def _figure(export: Export, rows: list[dict[str, Any]]) -> Figure:
 
 def _panel(axes: Any, export: Export, rows: list[dict[str, Any]], field: str) -> None:
     models = export.cells.models
-    smallest = drawing.epsilon_axis(axes, [float(eps) for eps in export.cells.eps])
+    smallest = drawing.epsilon_axis(axes, [float(eps) for eps in export.cells.eps], unit=export.eps_unit)
     for index, name in enumerate(models):
         own, look = [row for row in rows if row["source_model"] == name], drawing.style(index)
         shift = SHIFT * (index - (len(models) - 1) / 2)

@@ -10,10 +10,14 @@ import sys
 from html import unescape
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.stats import t as student
 
 from analysis import report
+from analysis.estimates import estimate
 from analysis.pdf_headers import mark_row_heads
+from analysis.study import read_study
 from analysis.trials import TRIALS_FILE
 from core import rng
 from tests.simulated_export import write_evaluation, write_export
@@ -21,6 +25,7 @@ from tests.simulated_export import write_evaluation, write_export
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = ["--bootstrap", "100", "--no-progress"]
 PLAN = """title = "Two questions"
+alpha = 0.01
 confirmatory = ["contrast:sip-at/standard", "threshold:sip-at", "undetected:never-shown"]
 """
 
@@ -182,6 +187,37 @@ def test_planned_outcomes_link_to_the_figures_and_tables_that_show_them_on_the_p
     assert pdf.count(b"/Subtype/Link") >= len(links) + page.count('<li><a href="#')
 
 
+def test_intervals_have_the_level_that_goes_with_the_plans_alpha(planned):
+    results, page = results_of(planned), (planned / "index.html").read_text()
+    assert results["settings"]["level"] == 0.99
+    assert "rates with 99 % intervals in brackets" in page
+    methods = (planned / "methods.txt").read_text()
+    assert "Tests were judged at α = 0.01" in methods
+    assert "Intervals are at 99 %" in methods
+    study = read_study(planned.parent / "export", plan=planned.parent / "plan.toml", replicates=100, progress=False)
+    cells = study.export.cells
+    wide, narrow = (estimate(cells, replicates=100, seed=1, progress=False, level=level) for level in (0.99, 0.95))
+    ratio = student.ppf(0.995, 23) / student.ppf(0.975, 23)
+    for index, (outer, inner) in enumerate(zip(wide.eps_dprime1, narrow.eps_dprime1, strict=True)):
+        half = [np.log2(each.interval.high / each.interval.estimate) for each in (outer, inner)]
+        assert half[0] / half[1] == pytest.approx(ratio)
+        told = results["source_models"][cells.models[index]]["threshold"]["eps_dprime1"]
+        assert told["high"] == pytest.approx(outer.interval.high)
+
+
+def test_sections_that_speak_of_the_same_thing_give_the_same_number(planned):
+    results = results_of(planned)
+    models = results["source_models"]
+    pooled = {row["source_model"]: row["pooled"]["estimate"] for row in results["population"]["two_stage"]}
+    for name, model in models.items():
+        eps50, dprime1 = (model["threshold"][kind]["estimate"] for kind in ("eps50", "eps_dprime1"))
+        assert results["curves"]["source_models"][name]["parameters"]["eps50"]["estimate"] == eps50
+        assert pooled[name] == dprime1
+    for row in results["contrasts"]["contrasts"]:
+        ends = [models[row[side]]["threshold"][row["quantity"]]["estimate"] for side in ("first", "second")]
+        assert row["ratio"]["estimate"] == pytest.approx(ends[0] / ends[1], rel=1e-12)
+
+
 def test_without_typst_the_page_is_complete_and_one_line_says_what_is_missing(tmp_path):
     export = write_export(tmp_path / "export", participants=6)
     (tmp_path / "blocked").mkdir()
@@ -263,6 +299,13 @@ def test_a_report_comes_out_of_little_and_says_what_cannot_be_said(tmp_path, cas
     assert all(threshold["estimate"] is None for threshold in refused)
     assert words in page
     assert results["data"]["task"] == (case if case in OTHER_TASKS else "yes-no")
+    if case in ("all yes", "all no"):
+        assert results["observers"]["criterion"] is None
+        assert results["sensitivity"]["not_estimable"]["reason"] == "one_answer"
+        for model in results["source_models"].values():
+            assert [point["d_prime"] for point in model["by_eps"]] == [None] * len(model["by_eps"])
+    if case in ("all yes", "all no", "one participant", "no ε = 0"):
+        assert all(model["curve"]["d_prime"] is None for model in results["source_models"].values())
     if case in OTHER_TASKS:
         for model in results["source_models"].values():
             assert model["threshold"]["eps_dprime1"]["not_estimable"]["reason"] == "other_task"
