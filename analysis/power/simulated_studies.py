@@ -15,7 +15,7 @@ from analysis.likelihood import Floats
 from analysis.observers import Observers
 from analysis.plan import Plan
 from analysis.power.settings import FooledLaw
-from analysis.signal_detection import d_prime_at
+from analysis.signal_detection import d_prime_at, different_rate
 from analysis.study import Study
 from analysis.trials import Answers, Cells, Export, Task
 
@@ -114,7 +114,7 @@ def _probability(
     design: Design, observers: Observers, spread: Spread, cells: Cells, place: tuple[np.ndarray, ...],
     generator: np.random.Generator,
 ) -> Floats:  # fmt: skip
-    """P(yes) of each trial; in 2afc of the right answer."""
+    """P(yes) of each trial; in 2afc of the right answer; in same-different the criterion is that of differences."""
     person, cell, picture = place
     people = design.participants
     laws = [observers.models[name] for name in design.models]
@@ -126,7 +126,13 @@ def _probability(
     owner = np.maximum(cells.model[cell], 0)
     exponent = np.array([law.exponent for law in laws])[owner]
     d = d_prime_at(cells.eps[cell], threshold[person, owner] + deviate[picture], exponent)
-    seen = ndtr(d / np.sqrt(2)) if design.task == "2afc" else ndtr(d - criterion[person])
+    match design.task:
+        case "2afc":
+            seen = ndtr(d / np.sqrt(2))
+        case "same-different":
+            seen = different_rate(d, criterion[person])
+        case _:
+            seen = ndtr(d - criterion[person])
     return np.asarray(observers.lapse / 2 + (1 - observers.lapse) * seen)
 
 

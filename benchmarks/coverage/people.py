@@ -16,6 +16,7 @@ from analysis.estimates import point_estimates
 from analysis.observers import Criterion, ModelLaw, Observers, ResponseTime, cell_probability
 from analysis.population.two_stage import participant_thresholds
 from analysis.power.simulated_studies import Design, Spread, simulated_study
+from analysis.signal_detection import different_rate
 from analysis.study import Study
 from analysis.threshold_draws import ThresholdDraws, threshold_draws
 from analysis.trials import Cells, Task
@@ -63,7 +64,7 @@ def law(people: People, sd: float) -> Observers:
     """Returns the observers; ``sd`` is that of log2 ε₁ in octaves."""
     apart = [0.0] * (people.models - 1) + [people.shift]
     return Observers(
-        seed=0, criterion=Criterion(mean=0.7, sd=0.2), lapse=LAPSE,
+        seed=0, criterion=Criterion(mean=2.0 if people.task == "same-different" else 0.7, sd=0.2), lapse=LAPSE,
         models={
             name: ModelLaw(eps_dprime1=EPS_DPRIME1 * 2**octaves, exponent=EXPONENT, sd_log2=sd)
             for name, octaves in zip(people.names, apart, strict=True)
@@ -76,7 +77,7 @@ def study(people: People, seed: int, number: int) -> Study:
     """Returns one simulated study."""
     design = Design(
         task=people.task, participants=people.participants, models=people.names, eps=EPS, trials=people.trials,
-        noise=2 * people.trials if people.task == "yes-no" else 0, pictures=60,
+        noise=0 if people.task == "2afc" else 2 * people.trials, pictures=60,
     )  # fmt: skip
     generator = rng.numpy_generator(seed, "coverage", people.words, number)
     return simulated_study(
@@ -88,21 +89,23 @@ def population(people: People) -> dict[str, list[float]]:
     """Returns what the pooled estimators say of the whole population with unlimited trials, log2 ε of each model."""
     cells = study(people, 0, 0).export.cells
     own = law(people, float(np.hypot(people.sd, SD_MODEL)))
-    p = _forced_choice(own, cells) if people.task == "2afc" else cell_probability(own, cells)
+    p = cell_probability(own, cells) if people.task == "yes-no" else _of_pairs(own, cells, people.task)
     trials = np.maximum(cells.trials.sum(axis=0), 1) * 1e6
     found = point_estimates(cells, (p * trials)[None], trials[None], people.task)
     middles = [float(fit.threshold[0]) for fit in found.psychometric if fit is not None]
     return {"eps_dprime1": found.power_law.log2_eps_dprime1[0].tolist(), "eps50": middles}
 
 
-def _forced_choice(observers: Observers, cells: Cells) -> np.ndarray:
+def _of_pairs(observers: Observers, cells: Cells, task: Task) -> np.ndarray:
     nodes, weights = hermegauss(61)
-    laws = [observers.models[name] for name in cells.models]
-    p = np.full(len(cells.eps), 0.5)
-    for index, own in enumerate(laws):
-        levels = cells.eps[cells.model == index]
-        d = (levels[:, None] / (own.eps_dprime1 * 2 ** (own.sd_log2 * nodes))) ** own.exponent
-        p[cells.model == index] = ndtr(d / np.sqrt(2)) @ (weights / weights.sum())
+    weights = weights / weights.sum()
+    criterion = observers.criterion.mean + observers.criterion.sd * nodes
+    p = np.empty(len(cells.eps))
+    for index in range(len(p)):
+        own = observers.models[cells.models[max(int(cells.model[index]), 0)]]
+        d = (cells.eps[index] / (own.eps_dprime1 * 2 ** (own.sd_log2 * nodes))) ** own.exponent
+        seen = ndtr(d / np.sqrt(2)) if task == "2afc" else different_rate(d[:, None], criterion) @ weights
+        p[index] = seen @ weights
     return np.asarray(observers.lapse / 2 + (1 - observers.lapse) * p)
 
 

@@ -28,16 +28,19 @@ PEOPLE = (
     People(participants=20, trials=20, sd=0.875),
     People(participants=40, trials=10, sd=0.875),
     People(participants=20, trials=20, sd=0.875, models=2, shift=0.5),
+    People(participants=8, trials=20, sd=0.5, models=3, task="2afc"),
     People(participants=20, trials=20, sd=0.875, models=3, task="2afc"),
     People(participants=20, trials=20, sd=0.25, models=2, shift=0.5, task="2afc"),
+    People(participants=8, trials=20, sd=0.5, models=3, task="same-different"),
+    People(participants=20, trials=20, sd=0.5, models=3, task="same-different"),
 )
 
 
 CURVES = (
-    *(Curve(task=task, trials=n, lapse=lapse, tested=n < 40 and lapse > 0)
+    *(Curve(task=task, trials=n, lapse=lapse, tested=n == 10 and lapse > 0)
       for task in ("2afc", "yes-no") for n in (10, 20, 40) for lapse in (0.0, 0.05)),
     *(Curve(task=task, trials=n, tested=True) for task in ("2afc", "yes-no") for n in (20, 40)),
-    *(Curve(task=task, trials=40, upper_half=True, tested=True) for task in ("2afc", "yes-no")),
+    *(Curve(task=task, trials=40, upper_half=True, tested=task == "yes-no") for task in ("2afc", "yes-no")),
     *(Curve(task=task, trials=20, lapse=0.05, upper_half=True) for task in ("2afc", "yes-no")),
     Curve(task="yes-no", trials=40, family="gumbel", fitted="gumbel"),
     *(Curve(task=task, trials=40, wide=True) for task in ("2afc", "yes-no")),
