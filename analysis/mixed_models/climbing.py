@@ -21,7 +21,7 @@ LEAST_INFORMATION = 1e-4  # a direction with less is not told by the data: compl
 LIFT = 0.03  # a spread to try where one of 0 was found
 LEVEL = 1e-7  # of log likelihoods that are the same
 PAIR = 2  # effects
-MOST_ROUNDS, MOST_CHORDS = 5, 6
+MOST_ROUNDS, MOST_CHORDS = 5, 10
 Predictor = Callable[[Floats], tuple[Floats, Floats]]
 """Fixed parameters [P] to the fixed part of η [N] and its derivatives [N, P]."""
 Prior = Callable[[Floats], tuple[float, Floats]]
@@ -120,25 +120,50 @@ class Objective:
         return -value, -slope
 
 
-def climb(objective: Objective, start: Floats, limits: Limits, units: Floats | None) -> Summit:
-    """Returns the maximum nearest to a start; ``units`` (standard errors, say) make the parameters alike."""
-    unit = np.ones(len(start)) if units is None else units
+def climb(objective: Objective, start: Floats, limits: Limits, guess: Floats | None) -> Summit:
+    """Returns the maximum nearest to a start; ``guess``: the covariance of the parameters, if it is known about."""
     low, high = _ends(limits)
-
-    def value(z: Floats) -> tuple[float, Floats]:
-        found, slope = objective(z * unit)
-        return found, slope * unit
-
-    ftol, gtol = (1e-10, 1e-4) if units is None else (1e-12, NEAR)
+    if guess is not None:
+        value, slope = objective(start)
+        position, slope = _chords(objective, start, value, slope, guess, low, high, NEAR)
+        if _left(slope, guess) < 1:
+            return _polish(objective, position, low, high)
     begin = start
     for _ in range(MOST_ROUNDS):
-        found = minimize(value, begin / unit, jac=True, method="L-BFGS-B", bounds=Bounds(low / unit, high / unit),
-                         options={"maxiter": 500, "maxcor": 30, "ftol": ftol, "gtol": gtol})  # fmt: skip
-        lifted = _lifted(objective, found.x * unit, float(found.fun))
+        found = minimize(objective, begin, jac=True, method="L-BFGS-B", bounds=Bounds(low, high),
+                         options={"maxiter": 500, "maxcor": 30, "ftol": 1e-10, "gtol": 1e-4})  # fmt: skip
+        lifted = _lifted(objective, found.x, float(found.fun))
         if lifted is None:
             break
         begin = lifted
-    return _polish(objective, _settled(objective, found.x * unit, float(found.fun)), low, high)
+    return _polish(objective, _settled(objective, found.x, float(found.fun)), low, high)
+
+
+def _chords(
+    objective: Objective,
+    position: Floats,
+    value: float,
+    slope: Floats,
+    covariance: Floats,
+    low: Floats,
+    high: Floats,
+    least: float,
+) -> tuple[Floats, Floats]:
+    """Newton steps with one covariance, until the gradient is below ``least`` standard errors or a step fails."""
+    for _ in range(MOST_CHORDS):
+        if _left(slope, covariance) < least:
+            break
+        moved = np.clip(position - covariance @ slope, low, high)
+        there, turned = objective(moved)
+        if there > value:
+            break
+        position, value, slope = moved, there, turned
+    return position, slope
+
+
+def _left(slope: Floats, covariance: Floats) -> float:
+    """The largest gradient in units of standard errors, of parameters that are not at a bound."""
+    return float(np.abs(slope * np.sqrt(np.maximum(np.diag(covariance), 0))).max(initial=0.0))
 
 
 def _ends(limits: Limits) -> tuple[Floats, Floats]:
@@ -188,23 +213,15 @@ def _polish(objective: Objective, position: Floats, low: Floats, high: Floats) -
         information = _information(objective, position, low, high)[np.ix_(free, free)]
         covariance = np.zeros((len(position), len(position)))
         covariance[np.ix_(free, free)] = np.linalg.pinv(information, hermitian=True)
-        errors = np.sqrt(np.maximum(np.diag(covariance), 0))
         began = position
-        for _ in range(MOST_CHORDS):
-            left = float(np.abs(slope * errors)[free].max(initial=0.0))
-            if left < GRADIENT_LIMIT / 100:
-                break
-            moved = np.clip(position - covariance @ slope, low, high)
-            there, turned = objective(moved)
-            if there > value:
-                break
-            position, value, slope = moved, there, turned
+        position, slope = _chords(objective, position, value, slope, covariance, low, high, GRADIENT_LIMIT / 100)
+        errors = np.sqrt(np.maximum(np.diag(covariance), 0))
         far = np.abs(position - began)[free] / np.maximum(errors[free], 1e-300)
         if far.max(initial=0.0) < NEAR:
             break
     least = float(np.linalg.eigvalsh(information).min(initial=np.inf))
-    return Summit(position=position, covariance=covariance, left=left, separated=least < LEAST_INFORMATION,
-                  mode=objective.mode(position)[0])  # fmt: skip
+    return Summit(position=position, covariance=covariance, left=_left(slope, covariance),
+                  separated=least < LEAST_INFORMATION, mode=objective.mode(position)[0])  # fmt: skip
 
 
 def _information(objective: Objective, position: Floats, low: Floats, high: Floats) -> Floats:

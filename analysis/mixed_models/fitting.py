@@ -172,12 +172,13 @@ def maximise(
     """
     theta, limits = _theta_start(layout)
     limits += list(bounds) if bounds is not None else [(None, None)] * len(start)
-    sizes, units = len(theta), None
+    sizes, guess = len(theta), None
     if near is not None:
-        units = _units(near, len(layout.yes))
-        theta, start = np.where(units[:sizes] < 1, near.theta, theta), near.coefficients
+        known = np.diag(near.joint_covariance) > 0
+        theta, start = np.where(known[:sizes], near.theta, theta), near.coefficients
+        guess = near.joint_covariance * near.rows / len(layout.yes) if known.all() else None
     objective = Objective(layout=layout, predictor=predictor, sizes=sizes, lapse=lapse, prior=prior, moving=moving)
-    top = climb(objective, np.concatenate([theta, start]), limits, units)
+    top = climb(objective, np.concatenate([theta, start]), limits, guess)
     return MixedFit(
         link=layout.link,
         names=tuple(names) or tuple(f"x{index}" for index in range(len(start))),
@@ -193,13 +194,6 @@ def maximise(
         largest_gradient=top.left,
         rows=len(layout.yes),
     )
-
-
-def _units(near: MixedFit, rows: int) -> Floats:
-    """Standard errors that the whole data would give, judged by a part of them; 1 where that part does not tell."""
-    errors = np.sqrt(np.diag(near.joint_covariance) * near.rows / rows)
-    units: Floats = np.where((errors > 0) & (errors < 1), errors, 1.0)
-    return units
 
 
 def make_layout(link: Link, yes: Floats, trials: Floats, random: Sequence[Random]) -> tuple[Layout, list[Floats]]:

@@ -31,6 +31,7 @@ from analysis.power.simulated_studies import Design, simulated_study
 from analysis.power.simulated_studies import Spread as Variation
 from analysis.signal_detection import d_prime_at
 from analysis.trials import Export
+from benchmarks.coverage.mixed_model_studies import Crossed, answers
 from benchmarks.coverage.people import People, law
 from core import rng
 
@@ -134,6 +135,16 @@ def test_the_gradient_of_the_detection_model_is_that_of_differences():
     for move in step * np.eye(len(at)):
         difference = (objective(at + move)[0] - objective(at - move)[0]) / (2 * step)
         assert slope @ move / step == pytest.approx(difference, rel=1e-4, abs=1e-3)
+
+
+def test_criteria_that_are_alike_leave_one_parameter_for_the_slopes():
+    """Without spread of the first of two effects the others' two parameters say the same: only one may be free."""
+    design = Crossed(participants=8, pictures=40)
+    found = fit_detection(answers(design, rng.numpy_generator(1, "coverage", design.name, 77)))
+    assert found.fit.converged
+    assert found.fit.singular
+    np.testing.assert_allclose(found.fit.theta[[0, 2]], 0)
+    assert np.sqrt(found.covariance[0, 0]) < 0.5
 
 
 def test_a_fit_that_starts_from_a_part_of_the_data_ends_at_the_same_place(monkeypatch, fitted):
