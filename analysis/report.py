@@ -33,48 +33,61 @@ TEMPLATES = Path(__file__).resolve().parents[1] / "templates" / "report"
 KIND = "percepsilon report"
 LIBRARIES = ("numpy", "scipy", "pandas", "statsmodels", "matplotlib", "jinja2", "typst")
 
+EXAMPLES = """examples:
+  python analysis/report.py export --out report
+  python analysis/report.py export --evaluations runs/* --plan plan.toml --out report
+  python analysis/report.py --from-csv trials.csv --columns map.toml --out report
+
+Open DIR/index.html. What each section says and how to read it: docs/report.md. What the data cannot answer is said to
+be not estimable, with the reason. Exit codes: 0 done, 1 refused with one message, 2 usage."""
+
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Returns the command line's arguments."""
-    parser = argparse.ArgumentParser(prog="report", description="Write the report of a study from its export.")
-    parser.add_argument("export", type=Path, nargs="?", metavar="EXPORT", help="export folder (docs/contracts.md)")
-    parser.add_argument(
-        "--from-csv",
-        type=Path,
-        metavar="FILE",
-        help="instead of EXPORT: trials of another program (docs/foreign_tables.md)",
+    parser = argparse.ArgumentParser(
+        prog="report",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Write the report of a study: a page, a PDF, tables, figures and every number as JSON.",
+        epilog=EXAMPLES,
     )
+    parser.add_argument("export", type=Path, nargs="?", metavar="EXPORT", help="folder that the study's export wrote")
+    parser.add_argument(
+        "--from-csv", type=Path, metavar="FILE",
+        help="instead of EXPORT: trials of jsPsych, PsychoPy or any table (docs/foreign_tables.md)",
+    )  # fmt: skip
     parser.add_argument("--columns", type=Path, metavar="MAP", help="map.toml: what the columns of --from-csv mean")
     parser.add_argument(
-        "--evaluations",
-        type=Path,
-        nargs="*",
-        default=[],
-        metavar="RUN",
-        help="run directories or evaluation.json files",
-    )
+        "--evaluations", type=Path, nargs="*", default=[], metavar="RUN",
+        help="run directories or evaluation.json files of the source models; without them nothing is said of machines",
+    )  # fmt: skip
     parser.add_argument(
-        "--observers", type=Path, metavar="FILE", help="observers.toml: check that the law is recovered"
-    )
+        "--plan", type=Path, metavar="FILE",
+        help="plan.toml, fixed before the data were seen: what is confirmatory, who is left out, α and the margin of "
+        "equivalence (docs/contracts.md); without one everything is exploratory, at α = 0.05",
+    )  # fmt: skip
     parser.add_argument(
-        "--plan", type=Path, metavar="FILE", help="plan.toml, fixed beforehand: what is confirmatory, who is left out"
-    )
+        "--annotations", type=Path, nargs="*", default=[], metavar="SET",
+        help="annotation sets with their consensus: what people call salient",
+    )  # fmt: skip
     parser.add_argument(
-        "--annotations",
-        type=Path,
-        nargs="*",
-        default=[],
-        metavar="SET",
-        help="annotation sets: what people call salient",
-    )
+        "--observers", type=Path, metavar="FILE",
+        help="observers.toml, the law of robot participants: was it recovered?",
+    )  # fmt: skip
     parser.add_argument(
-        "--bootstrap", type=int, default=2000, metavar="B", help="draws of participants (default: 2000)"
-    )
-    parser.add_argument("--seed", type=int, default=1, help="of the bootstrap (default: 1)")
+        "--bootstrap", type=int, default=2000, metavar="B",
+        help="draws of participants that intervals rest on, 100 or more (default: %(default)s); fewer are faster",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seed", type=int, default=1, metavar="N",
+        help="of the draws (default: %(default)s); the same input and seed give the same bytes",
+    )  # fmt: skip
     parser.add_argument(
         "--progress", action=argparse.BooleanOptionalAction, default=True, help="bars on stderr (default: shown)"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the report goes")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR",
+        help="where the report goes: a new folder, or an earlier report, which is replaced",
+    )  # fmt: skip
     arguments = parser.parse_args(argv)
     if (arguments.export is None) == (arguments.from_csv is None):
         parser.error("expected either EXPORT or --from-csv FILE")
