@@ -249,7 +249,7 @@ def _curves(axes: Axes, data: Distortion, curves: Sequence[Curve]) -> None:
         axes.axhline(_right(data)[~finite][0], color="0.6", linewidth=0.8, linestyle=(0, (4, 2)))
         axes.text(data.level[finite].min(), _right(data)[~finite][0] + 0.02, "no noise", fontsize=9)
     axes.axhline(1 / CHOICES, color="0.6", linewidth=0.8)
-    axes.text(data.level[finite].max(), 1 / CHOICES + 0.015, "chance", fontsize=9, ha="right")
+    axes.text(data.level[finite].min(), 1 / CHOICES - 0.05, "chance", fontsize=9)
     axes.set_xscale("log")
     axes.set_xticks(data.level[finite], [f"{level:g}" for level in data.level[finite]])
     axes.minorticks_off()
