@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import chi2
 
 from analysis.design_checks import trend
 from analysis.estimates import MONOTONE_ALPHA, refusal
+from analysis.likelihood import Floats
 from analysis.signal_detection import fit_power_law
 from analysis.trials import Cells
 from benchmarks.coverage.acceptance import Gate, Share, erred
@@ -23,15 +25,20 @@ SHOWN = np.array([20, 10, 10, 10, 10])  # trials at each ε of half of the parti
 RARE, SPREAD = 0.04, 1.0  # share of missing answers, and the standard deviation of its logarithm
 
 
-def lost(participants: int, seed: int, number: int) -> float | None:
-    """Returns p of the trend of missing answers, which hang on the participant and not on ε."""
-    generator = rng.numpy_generator(seed, "coverage of missing answers", participants, number)
+def losses(participants: int, generator: np.random.Generator) -> tuple[Floats, NDArray[np.bool_], NDArray[np.int64]]:
+    """Returns ε, whether the answer is missing, which hangs on the participant alone, and participant of each trial."""
     level = np.arange(len(SHOWN), dtype=float)
     halves = [np.repeat(level, SHOWN), np.repeat(level, SHOWN[::-1])]
     eps = np.concatenate([halves[person % 2] for person in range(participants)])
     person = np.repeat(np.arange(participants), SHOWN.sum())
     rate = np.minimum(RARE * np.exp(SPREAD * generator.standard_normal(participants)), 0.5)
-    found = trend(eps, generator.random(len(eps)) < rate[person], person)
+    return eps, generator.random(len(eps)) < rate[person], person
+
+
+def lost(participants: int, seed: int, number: int) -> float | None:
+    """Returns p of the trend of missing answers over ε."""
+    generator = rng.numpy_generator(seed, "coverage of missing answers", participants, number)
+    found = trend(*losses(participants, generator))
     return None if found is None else found["p"]
 
 

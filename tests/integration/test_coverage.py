@@ -7,10 +7,12 @@ import json
 import numpy as np
 import pytest
 
+from analysis.design_checks import trend
 from benchmarks.coverage import people, single_curves
 from benchmarks.coverage.__main__ import main
 from benchmarks.coverage.acceptance import Share, binomial_band, covered, erred, side_limit, uniform
 from benchmarks.coverage.people import People
+from benchmarks.coverage.scenarios import PRINTED
 from benchmarks.coverage.single_curves import Curve, uniform_ranks
 from core import rng
 from core.errors import ConfigError
@@ -90,6 +92,44 @@ def test_clustered_intervals_cover_where_participants_differ():
     assert found["ε₅₀ of pooled answers, clustered"].met
     assert found["test of a difference of thresholds"].met
     assert found["equivalence (two one-sided tests) at the margin, differences moved there"].met
+
+
+@pytest.mark.parametrize(
+    ("name", "times"),
+    [
+        ("sensitivity-yes-no-p8", 60),
+        ("sensitivity-2afc-p8", 60),
+        ("sensitivity-same-different-p8", 60),
+        ("confidence-p8", 20),
+        ("mean-ratings-p8", 60),
+        ("times-medians-p8", 60),
+        ("times-ex-gaussian-p8", 12),
+        ("times-accuracy-p8", 40),
+        ("own-thresholds-yes-no", 2),
+        ("own-thresholds-same-different", 1),
+        ("two-stages-p8", 200),
+        ("two-stages-p8-censored", 30),
+        ("missing-p8", 400),
+        ("monotony-p8", 200),
+        ("power-law-alike", 3),
+    ],
+)
+def test_what_is_printed_of_people_keeps_its_promise(name, times):
+    cell = next(cell for cell in PRINTED if cell.name == name)
+    found = cell.shares([cell.one(11, number) for number in range(times)])
+    assert [share.quantity for share in found if not share.met] == []
+
+
+def test_one_who_loses_more_and_was_shown_one_end_more_often_is_no_trend():
+    eps, person = np.repeat([1.0, 2.0, 1.0, 2.0], [80, 20, 20, 80]), np.repeat([0, 1], 100)
+    rejected = {"together": 0, "within": 0}
+    for number in range(300):
+        lost = rng.numpy_generator(4, "losses", number).random(200) < np.array([0.05, 0.4])[person]
+        for name, who in (("together", np.zeros_like(person)), ("within", person)):
+            found = trend(eps, lost, who)
+            rejected[name] += found is not None and found["p"] < 0.05
+    assert rejected["within"] < 0.09 * 300
+    assert rejected["together"] > 0.5 * 300
 
 
 def run(tmp_path, *more):
