@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from analysis.drawing import SETTINGS, STYLES, svg
 from analysis.psychometric import probability
 from benchmarks.human_data.geirhos import CHOICES, NOTE, Curve, Distortion, fit
-from benchmarks.human_data.scooter import MARGIN, Attack
+from benchmarks.human_data.scooter import MARGIN, MIXED, Attack
 
 HEAD = """# Real answers of people
 
@@ -129,7 +129,16 @@ def _scooter_words(attacks: Sequence[Attack], agreed: tuple[int, int]) -> str:
         f"that an attack claims to pass: is the mean rating of modified\npictures within {MARGIN:g} of that of real "
         f"ones (two one-sided t tests over participants)? {found[0].upper()}{found[1:]}.\nOf {agreed[1]} numbers in "
         "our research note's table (means, hits, false alarms, AUC, d′; computed there by other\nprograms), "
-        f"{agreed[0]} come out the same to the last digit.\n"
+        f"{agreed[0]} come out the same to the last digit. {_mixed_words(attacks)}\n"
+    )
+
+
+def _mixed_words(attacks: Sequence[Attack]) -> str:
+    apart = max(abs(a.difference - MIXED[a.name][0]) / MIXED[a.name][1] for a in attacks)
+    return (
+        "A linear mixed model with crossed people and pictures\n(lme4, in the note) puts *real − modified* at "
+        + ", ".join(f"{MIXED[a.name][0]:.2f}" for a in attacks)
+        + f";\nthe means over people here lie within {np.ceil(10 * apart) / 10:.1f} of its standard errors."
     )
 
 
