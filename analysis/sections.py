@@ -110,7 +110,7 @@ def _introduction(plan: Plan) -> tuple[Paragraph, ...]:
 def _confirmatory(plan: Plan, sections: Sequence[Section]) -> Iterator[Part]:
     if plan.sha256 is None:
         return
-    blocks = tuple(paragraph for name in plan.confirmatory for paragraph in _outcomes(name, sections))
+    blocks = tuple(paragraph for name in plan.confirmatory for paragraph in outcomes(name, sections))
     section = Section(name="confirmatory", title="What the plan asked", results={}, blocks=blocks)
     text = (
         f"{plan.title + ': ' if plan.title else ''}{thousands(len(plan.confirmatory))} analyses were named before the "
@@ -120,15 +120,22 @@ def _confirmatory(plan: Plan, sections: Sequence[Section]) -> Iterator[Part]:
     yield Part(heading="Confirmatory analyses", introduction=(Paragraph(text=text),), sections=(section,))
 
 
-def _outcomes(name: str, sections: Sequence[Section]) -> list[Paragraph]:
-    """What was found for a planned analysis: the finding of that name, or those whose names go on from it."""
+def outcomes(name: str, sections: Sequence[Section]) -> list[Paragraph]:
+    """Returns what was found for a planned analysis: the finding of that name, or all whose names go on from it."""
     see = SHOWN_IN[name.partition(":")[0]]
-    found = [
-        Paragraph(text=f"{finding.analysis} — {finding.text}", kind="result", see=(*see, f"section:{section.name}"))
-        for section in sections
-        for finding in section.findings
-        if finding.analysis == name or finding.analysis.startswith(f"{name}/")
-    ]
-    exact = [paragraph for paragraph in found if paragraph.text.startswith(f"{name} — ")]
-    text = f"{name} — not estimable: no section of this report gives an outcome for it"
-    return exact or found or [Paragraph(text=text, kind="refusal", see=see)]
+    told = [(finding, section.name) for section in sections for finding in section.findings]
+    found = [each for each in told if each[0].analysis == name]
+    found = found or [each for each in told if each[0].analysis.startswith(tuple(f"{own}/" for own in _names(name)))]
+    if not found:
+        text = f"{name} — not estimable: no section of this report gives an outcome for it"
+        return [Paragraph(text=text, kind="refusal", see=see)]
+    texts = [f"{finding.analysis} — {finding.text}" for finding, _ in found]
+    last = Paragraph(text=texts[-1], kind="result", see=(*see, f"section:{found[-1][1]}"))
+    return [*(Paragraph(text=text, kind="result") for text in texts[:-1]), last]
+
+
+def _names(name: str) -> tuple[str, ...]:
+    """The name of a planned analysis, and that of the same comparison the other way round; a finding says which."""
+    kind, _, what = name.partition(":")
+    parts = what.split("/")
+    return (name,) if len(parts) < 2 else (name, f"{kind}:{'/'.join([parts[1], parts[0], *parts[2:]])}")

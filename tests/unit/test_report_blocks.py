@@ -9,10 +9,11 @@ import pytest
 from matplotlib.figure import Figure as Drawing
 
 from analysis import drawing, wording
-from analysis.blocks import Column, Figure, Paragraph, Section, Table
+from analysis.blocks import Column, Figure, Finding, Paragraph, Section, Table
 from analysis.document import Document, Part, figures, outline, tables, tables_of
 from analysis.page import render
 from analysis.report import TEMPLATES
+from analysis.sections import SHOWN_IN, outcomes
 from analysis.table_files import csv_text, escape, latex_text
 
 AA_TEXT, AA_SHAPES = 4.5, 3.0  # WCAG 2.2, 1.4.3 and 1.4.11
@@ -184,3 +185,56 @@ def test_numbers_in_words():
     assert wording.bracket({"estimate": 2.0, "low": None, "high": 3.0}, wording.grey) == "2.00 [below range, 3.00]"
     assert wording.thousands(12345) == "12\u202f345"
     assert (wording.plural(1, "class", "classes"), wording.plural(2, "class", "classes")) == ("1 class", "2 classes")
+
+
+def found(name: str, *analyses: str) -> Section:
+    findings = tuple(Finding(analysis=analysis, text=f"{analysis} found.") for analysis in analyses)
+    return Section(name=name, title=name, results={}, blocks=(), findings=findings)
+
+
+@pytest.mark.parametrize(
+    ("planned", "analyses"),
+    [
+        ("undetected:a", ["undetected:a"]),
+        ("robust-accuracy:a", ["robust-accuracy:a/pgd/eps50", "robust-accuracy:a/apgd/eps50"]),
+        ("robust-accuracy:a/apgd", ["robust-accuracy:a/apgd/eps50"]),
+        ("machine:b/a", ["machine:a/b/pgd/8"]),
+        ("machine:a/b", ["machine:a/b/pgd/8"]),
+        ("undetected:ab", []),
+        ("threshold:a", []),
+    ],
+)
+def test_a_planned_name_stands_for_all_outcomes_that_go_on_from_it_in_either_order(planned, analyses):
+    sections = [
+        found("joint", "undetected:a", "undetected:a/b", "robust-accuracy:a/pgd/eps50", "robust-accuracy:a/apgd/eps50"),
+        found("machine", "machine:a/b/pgd/8"),
+    ]
+    paragraphs = outcomes(planned, sections)
+    assert [each.text for each in paragraphs if each.kind == "result"] == [
+        f"{each} — {each} found." for each in analyses
+    ]
+    assert paragraphs[-1].see[: len(SHOWN_IN[planned.split(":")[0]])] == SHOWN_IN[planned.split(":")[0]]
+    assert [each.kind for each in paragraphs] == (["result"] * len(analyses) or ["refusal"])
+
+
+def test_paragraphs_link_to_figures_tables_and_sections_that_are_there_and_to_nothing_else():
+    text = Paragraph(text="See it.", see=("x", "t", "gone", "section:s"))
+    drawn = Figure(name="x", title="X", description="x", caption="", svg="<svg></svg>", table=table("x"))
+    section = Section(name="s", title="All of it", results={}, blocks=(text, drawn, table("t")))
+    plain = outline(Document(title="", lead="", parts=(Part(heading="", introduction=(), sections=(section,)),)))
+    assert [(link["target"], link["label"]) for link in plain["parts"][0]["sections"][0]["blocks"][0]["see"]] == [
+        ("figure-x", "Figure 1"), ("table-x", "Table 1"), ("table-t", "Table 2"), ("s", "“All of it”"),
+    ]  # fmt: skip
+
+
+def test_a_wide_table_puts_intervals_under_their_estimates_and_a_narrow_one_does_not():
+    def many(count: int) -> Table:
+        columns = [Column(head=f"c{index}", show=lambda _: "0.12 [0.01, 0.23]") for index in range(count)]
+        return Table(name=f"w{count}", caption="", columns=tuple(columns), rows=[{}])
+
+    section = Section(name="s", title="s", results={}, blocks=(many(3), many(8)))
+    plain = outline(Document(title="", lead="", parts=(Part(heading="", introduction=(), sections=(section,)),)))
+    assert [each["wide"] for each in tables_of(plain)] == [False, True]
+    page = render(plain, {"source_models": {}}, TEMPLATES)
+    assert page.count('<table class="wide-rows">') == 1
+    assert page.count('<td class="interval">0.12 <span>[0.01, 0.23]</span></td>') == 11
