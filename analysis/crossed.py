@@ -196,13 +196,11 @@ class Error:
 
     def quantile(self, tail: float) -> Floats:
         """Returns what t exceeds with probability ``tail``, [...]."""
-        found: Floats = student.isf(tail, self.df)
-        return found
+        return np.asarray(student.isf(tail, self.df))
 
     def p(self, statistic: Floats) -> Floats:
         """Returns the two-sided p-values of estimates over their standard errors, [...]."""
-        found: Floats = 2 * student.sf(np.abs(statistic), self.df)
-        return found
+        return np.asarray(2 * student.sf(np.abs(statistic), self.df))
 
 
 def error(values: Floats, units: Units) -> Error:

@@ -130,14 +130,14 @@ def t_interval(estimate: Floats, replicates: Floats, participants: int, level: f
     return estimate - half, estimate + half
 
 
-def mean_interval(values: Floats) -> tuple[Floats, Floats, Floats]:
+def mean_interval(values: Floats, level: float = LEVEL) -> tuple[Floats, Floats, Floats]:
     """Returns the mean over the first axis of ``values`` [N ≥ 2, …] with its t interval: estimate, low, high."""
     mean = values.mean(axis=0, dtype=float)
-    half = t_quantile(len(values)) * values.std(axis=0, ddof=1, dtype=float) / np.sqrt(len(values))
+    half = t_quantile(len(values), level) * values.std(axis=0, ddof=1, dtype=float) / np.sqrt(len(values))
     return mean, mean - half, mean + half
 
 
-def mean_share_interval(shares: Floats, trials: Floats) -> tuple[float, float, float]:
+def mean_share_interval(shares: Floats, trials: Floats, level: float = LEVEL) -> tuple[float, float, float]:
     """Returns the mean of participants' shares [P ≥ 2] of their ``trials`` [P] with Wilson's interval.
 
     As in ``clustered_wilson``, with the number of trials whose binomial variance is the variance of the mean over
@@ -146,7 +146,7 @@ def mean_share_interval(shares: Floats, trials: Floats) -> tuple[float, float, f
     mean, total = float(shares.mean()), float(trials.sum())
     variance = float(shares.var(ddof=1)) / len(shares)
     effective = min(mean * (1 - mean) / variance, total / LEAST_EFFECT) if variance > 0 else total
-    low, high = _wider_wilson(np.array(mean), np.array(total), np.array(effective), len(shares))
+    low, high = _wider_wilson(np.array(mean), np.array(total), np.array(effective), len(shares), level)
     return mean, float(low), float(high)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.special import expit
 
 from analysis.likelihood import Floats, best_of, deviance, maximise
@@ -94,7 +95,9 @@ def _by_picture(
     return tuple(map(str, table.index)), 1.0 - table[eps].to_numpy(dtype=float)
 
 
-def resampled(curve: MachineCurve, names: tuple[str, ...], weights: Floats, generator: np.random.Generator) -> Floats:
+def resampled(
+    curve: MachineCurve, names: tuple[str, ...], weights: Floats | NDArray[np.uint8], generator: np.random.Generator
+) -> Floats:
     """Returns the accuracy [B, K] with pictures drawn ``weights`` [B, I] times, I in the order of ``names``.
 
     Without outcomes by picture each picture is taken to fall at one ε and to stay wrong from there, the accuracies made

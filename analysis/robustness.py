@@ -1,7 +1,8 @@
 """The section "machine": robust accuracy of the runs, attack by attack, compared picture by picture.
 
 Attacks are never pooled. Runs that share a recipe and differ in the training seed are one method measured several
-times: their seeds are a random factor, and pictures alone say nothing about another training.
+times: their seeds are a random factor, and pictures alone say nothing about another training. The interval over seeds
+is that of the mean of all such trainings, tried on these pictures.
 """
 
 from __future__ import annotations
@@ -11,15 +12,14 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure as Drawing
-from scipy.stats import chi2
 
 from analysis import drawing, machine_curves, wording
 from analysis.blocks import Block, Column, Figure, Finding, Paragraph, Section, Table
-from analysis.intervals import CHUNK, NORMAL, mean_interval, wilson
+from analysis.intervals import CHUNK, mean_interval, normal_quantile, t_quantile, wilson
 from analysis.likelihood import Floats
 from analysis.machine_curves import MachineCurve
 from analysis.study import Study
-from analysis.wording import bracket, grey, number, plain_percent, plural, thousands
+from analysis.wording import bracket, confidence, grey, number, plain_percent, plural, thousands
 from core import rng
 from core.evaluation_comparisons import holm, mcnemar, tango
 
@@ -35,10 +35,11 @@ def section(study: Study) -> Section:
         refused = {"reason": "no_evaluation", "message": NONE_GIVEN}
         return Section(name="machine", title=TITLE, results={"not_estimable": refused},
                        blocks=(Paragraph(text=NONE_GIVEN, kind="refusal"),))  # fmt: skip
+    level = 1 - study.plan.alpha
     results = {
-        "accuracy": accuracy(curves),
+        "accuracy": accuracy(curves, level),
         "psychometric": [psychometric(study, curve) for curve in curves],
-        "comparisons": comparisons(curves),
+        "comparisons": comparisons(curves, level),
         "seeds": seeds(study, curves),
     }
     return Section(
@@ -62,11 +63,11 @@ def all_curves(study: Study) -> list[MachineCurve]:
 # ---- numbers ----
 
 
-def accuracy(curves: list[MachineCurve]) -> list[Row]:
+def accuracy(curves: list[MachineCurve], level: float) -> list[Row]:
     """Returns a row a run × attack × ε with Wilson's interval over pictures."""
     rows = []
     for curve in curves:
-        low, high = wilson(curve.correct, curve.pictures)
+        low, high = wilson(curve.correct, curve.pictures, normal_quantile(level))
         rows += [
             {"model": curve.model, "attack": curve.attack, "eps": float(eps), "pictures": int(n), "correct": int(k),
              "accuracy": {"estimate": float(k / n), "low": float(a), "high": float(b)}}
@@ -76,7 +77,10 @@ def accuracy(curves: list[MachineCurve]) -> list[Row]:
 
 
 def psychometric(study: Study, curve: MachineCurve) -> Row:
-    """Returns the machine's psychometric function, its ε₅₀ with the interval of resampled pictures, or why not."""
+    """Returns the machine's psychometric function, its ε₅₀ with the interval of resampled pictures, or why not.
+
+    The deviance describes: the same pictures stand at every ε, so that it has no χ² distribution.
+    """
     row: Row = {"model": curve.model, "attack": curve.attack, "floor": machine_curves.floor_of(curve)}
     if len(curve.eps) < 3:
         return _silent(row, "one_level", "the machine was attacked at one ε alone")
@@ -86,10 +90,10 @@ def psychometric(study: Study, curve: MachineCurve) -> Row:
         return _silent(row, "above_range", "accuracy does not fall half-way within the ε that were tested")
     if log2_eps < levels[0]:
         return _silent(row, "below_range", "accuracy has fallen half-way below the smallest ε that was tested")
-    half = NORMAL * float(_resampled(study, curve).std(ddof=1))
+    n = int(curve.pictures.max())
+    spread = float(_resampled(study, curve).std(ddof=1)) * np.sqrt(n / max(n - 1, 1))
+    half = t_quantile(n, 1 - study.plan.alpha) * spread
     low, high = log2_eps - half, log2_eps + half
-    df = len(curve.eps) - 3
-    deviance = float(found.deviance[0])
     return {
         **row,
         "eps50": {
@@ -97,8 +101,8 @@ def psychometric(study: Study, curve: MachineCurve) -> Row:
             "low": None if low < levels[0] else 2**low,
             "high": None if high > levels[-1] else 2**high,
         },
-        "width_octaves": float(found.width[0]), "clean": float(found.clean[0]), "deviance": deviance, "df": df,
-        "p_chi2": float(chi2.sf(deviance, df)) if df > 0 else None, "by_picture": curve.right is not None,
+        "width_octaves": float(found.width[0]), "clean": float(found.clean[0]), "deviance": float(found.deviance[0]),
+        "df": len(curve.eps) - 3, "by_picture": curve.right is not None,
     }  # fmt: skip
 
 
@@ -118,20 +122,23 @@ def _silent(row: Row, reason: str, text: str) -> Row:
     return {**row, "eps50": None, "not_estimable": {"reason": reason, "message": text}}
 
 
-def comparisons(curves: list[MachineCurve]) -> list[Row]:
+def comparisons(curves: list[MachineCurve], level: float) -> list[Row]:
     """Returns the paired comparisons of runs under the same attack, region and ε, on the pictures that both have.
 
-    McNemar's exact test and Tango's interval (core.evaluation_comparisons); Holm's correction over all of them.
+    McNemar's exact test and Tango's interval (core.evaluation_comparisons); Holm's correction over all of them. Clean
+    accuracy, which is the same under every attack, is compared once.
     """
-    rows = []
+    rows: list[Row] = []
     for first, second in combinations(curves, 2):
         if (first.attack, first.region) == (second.attack, second.region):
-            rows += _compared(first, second)
+            clean = {(row["first"], row["second"]) for row in rows if row["eps"] == 0}
+            found = _compared(first, second, level)
+            rows += [row for row in found if row["eps"] > 0 or (row["first"], row["second"]) not in clean]
     corrected = holm([row["p"] for row in rows])
     return [{**row, "p_holm": p} for row, p in zip(rows, corrected, strict=True)]
 
 
-def _compared(first: MachineCurve, second: MachineCurve) -> list[Row]:
+def _compared(first: MachineCurve, second: MachineCurve, level: float) -> list[Row]:
     names = sorted(set(first.names) & set(second.names))
     if first.right is None or second.right is None or not names:
         return []
@@ -143,7 +150,7 @@ def _compared(first: MachineCurve, second: MachineCurve) -> list[Row]:
     for eps in sorted({*first.eps} & {*second.eps}):
         a, b = one[:, first.eps == eps][:, 0] > 0, two[:, second.eps == eps][:, 0] > 0
         gained, lost, n = int((b & ~a).sum()), int((a & ~b).sum()), len(names)
-        low, high = tango(gained, lost, n)
+        low, high = tango(gained, lost, n, normal_quantile(level))
         rows.append(
             {
                 "first": first.model, "second": second.model, "attack": first.attack, "eps": float(eps), "pictures": n,
@@ -167,44 +174,51 @@ def seeds(study: Study, curves: list[MachineCurve]) -> list[Row]:
         if len(drawn) < 2 or len(drawn) < len(members):
             continue
         values = np.stack([curve.accuracy for curve in members])
-        means, lows, highs = mean_interval(values)
+        means, lows, highs = over_seeds(values, 1 - study.plan.alpha)
         for index, level in enumerate(eps):
             rows.append(
                 {
                     "method": study.evaluations[members[0].run].method, "runs": [curve.run for curve in members],
                     "attack": attack, "region": region, "eps": float(level), "seeds": len(members),
                     "sd": float(values[:, index].std(ddof=1)),
-                    "accuracy": {"estimate": float(means[index]), "low": max(float(lows[index]), 0.0),
-                                 "high": min(float(highs[index]), 1.0)},
+                    "accuracy": {"estimate": float(means[index]), "low": float(lows[index]),
+                                 "high": float(highs[index])},
                 }
             )  # fmt: skip
     return rows
+
+
+def over_seeds(accuracy: Floats, level: float) -> tuple[Floats, Floats, Floats]:
+    """Returns the mean accuracy of trainings [S, K] with its t interval, clipped to [0, 1]: estimate, low, high."""
+    mean, low, high = mean_interval(accuracy, level)
+    return mean, np.maximum(low, 0.0), np.minimum(high, 1.0)
 
 
 # ---- words, tables, pictures ----
 
 
 def _blocks(study: Study, curves: list[MachineCurve], results: Row) -> list[Block]:
-    blocks: list[Block] = [_figure(study, curves, results), _fit_table(results["psychometric"])]
+    level = confidence(study.plan.alpha)
+    blocks: list[Block] = [_figure(study, curves, results), _fit_table(results["psychometric"], level)]
     blocks += [
         Paragraph(text=f"Not estimable: ε₅₀ of {row['model']} under {row['attack']}: "
                   f"{row['not_estimable']['message']}.", kind="refusal")
         for row in results["psychometric"] if "not_estimable" in row
     ]  # fmt: skip
     if results["comparisons"]:
-        blocks.append(_comparison_table(results["comparisons"]))
+        blocks.append(_comparison_table(results["comparisons"], level))
     elif len(study.evaluations) > 1:
         text = (
             "Not estimable: differences between runs picture by picture, since outcomes.parquet of two runs under the "
             "same attack is needed."
         )
         blocks.append(Paragraph(text=text, kind="refusal"))
-    return [*blocks, *_seed_blocks(results["seeds"])]
+    return [*blocks, *_seed_blocks(results["seeds"], level)]
 
 
-def _seed_blocks(rows: list[Row]) -> list[Block]:
+def _seed_blocks(rows: list[Row], level: str) -> list[Block]:
     if rows:
-        return [_seed_table(rows)]
+        return [_seed_table(rows, level)]
     text = (
         "Every method was trained once or with one seed: intervals over pictures say how sure the accuracy of these "
         "very weights is, not what another training would give."
@@ -236,9 +250,10 @@ def _figure(study: Study, curves: list[MachineCurve], results: Row) -> Figure:
         grid.flat[0].legend(loc="best", handlelength=3.4, title="run", alignment="left")
         description = "; ".join(_fall(curve) for curve in curves)
         svg = drawing.svg(figure, "robust-accuracy", title, description)
+    level = confidence(study.plan.alpha)
     return Figure(name="robust-accuracy", title=title, description=description, svg=svg,
-                  caption="Share of test pictures that stay right under an attack, with 95 % Wilson intervals.",
-                  table=_accuracy_table(results["accuracy"]))  # fmt: skip
+                  caption=f"Share of test pictures that stay right under an attack, with {level} Wilson intervals.",
+                  table=_accuracy_table(results["accuracy"], level))  # fmt: skip
 
 
 def _fall(curve: MachineCurve) -> str:
@@ -246,10 +261,10 @@ def _fall(curve: MachineCurve) -> str:
     return f"{curve.model} under {curve.attack}: {first} unattacked to {last} at ε = {curve.eps[-1]:g}"
 
 
-def _accuracy_table(rows: list[Row]) -> Table:
+def _accuracy_table(rows: list[Row], level: str) -> Table:
     return Table(
         name="robust-accuracy",
-        caption="Accuracy in % by run, attack and ε [95 % Wilson interval over pictures].",
+        caption=f"Accuracy in % by run, attack and ε [{level} Wilson interval over pictures].",
         columns=(
             Column(head="run", show=lambda row: row["model"], row_head=True),
             Column(head="attack", show=lambda row: row["attack"]),
@@ -261,11 +276,12 @@ def _accuracy_table(rows: list[Row]) -> Table:
     )
 
 
-def _fit_table(rows: list[Row]) -> Table:
+def _fit_table(rows: list[Row], level: str) -> Table:
     return Table(
         name="machine-psychometric",
         caption="Psychometric functions of the machines: ε at which accuracy lies midway between clean accuracy and "
-        "the floor (1 / classes, or 0 where attacks bring accuracy below chance) [95 % interval, pictures resampled].",
+        "the floor (1 / classes, or 0 where attacks bring accuracy below chance) "
+        f"[{level} interval, pictures resampled]. The deviance describes: the same pictures stand at every ε.",
         columns=(
             Column(head="run", show=lambda row: row["model"], row_head=True),
             Column(head="attack", show=lambda row: row["attack"]),
@@ -282,10 +298,10 @@ def _fit_words(row: Any) -> str:
     return f"{number(row['deviance'], 1)} ({row['df']})" if "deviance" in row else wording.NONE
 
 
-def _comparison_table(rows: list[Row]) -> Table:
+def _comparison_table(rows: list[Row], level: str) -> Table:
     return Table(
         name="machine-comparisons",
-        caption="Second run less first, in points of accuracy on the same pictures [95 % interval of Tango]; exact "
+        caption=f"Second run less first, in points of accuracy on the same pictures [{level} interval of Tango]; exact "
         "McNemar test, corrected after Holm for all rows.",
         columns=(
             Column(head="runs", show=lambda row: f"{row['second']} − {row['first']}", row_head=True),
@@ -300,11 +316,11 @@ def _comparison_table(rows: list[Row]) -> Table:
     )
 
 
-def _seed_table(rows: list[Row]) -> Table:
+def _seed_table(rows: list[Row], level: str) -> Table:
     return Table(
         name="training-seeds",
-        caption="Accuracy in % over trainings that differ in the seed alone: mean [95 % t interval over seeds] and "
-        "standard deviation between seeds.",
+        caption="Accuracy in % over trainings that differ in the seed alone, on these pictures: mean "
+        f"[{level} t interval over seeds] and standard deviation between seeds.",
         columns=(
             Column(head="method", show=lambda row: row["method"], row_head=True),
             Column(head="attack", show=lambda row: row["attack"]),
@@ -338,5 +354,5 @@ def _methods(results: Row) -> str:
             "correction."
         )
     if results["seeds"]:
-        text += " Training seeds were treated as a random factor, with t intervals over seeds."
+        text += " Training seeds were treated as a random factor, with t intervals over seeds on these pictures."
     return text

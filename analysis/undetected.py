@@ -212,7 +212,7 @@ def area(study: Study, found: Draws, model: int) -> dict[str, Any]:
 def areas(study: Study, found: Draws, model: int) -> Floats:
     """Returns the area in every draw, [1 + 3B]."""
     levels = _judged(study, found, model)
-    return np.trapezoid(found.undetected[:, levels], np.log2(study.export.cells.eps[levels]), axis=1)
+    return np.asarray(np.trapezoid(found.undetected[:, levels], np.log2(study.export.cells.eps[levels]), axis=1))
 
 
 def contrasts(study: Study, found: Draws, quantity: str) -> list[dict[str, Any]]:

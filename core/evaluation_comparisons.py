@@ -46,8 +46,8 @@ class Comparison:
     p_holm: float = 1.0
 
 
-def tango(gained: int, lost: int, pictures: int) -> tuple[float, float]:
-    """Returns the 95 % score interval of (gained − lost) / pictures, for paired shares.
+def tango(gained: int, lost: int, pictures: int, quantile: float = _Z) -> tuple[float, float]:
+    """Returns the score interval of (gained − lost) / pictures, for paired shares; at 95 % unless told.
 
     The interval holds the differences that the score test does not refuse. Source: Tango 1998, Statistics in Medicine
     17, 891–908; recommended for pairs by Fagerland, Lydersen & Laake 2014, Statistics in Medicine 33, 2850–2875.
@@ -56,11 +56,12 @@ def tango(gained: int, lost: int, pictures: int) -> tuple[float, float]:
         gained: pictures that only the second names right.
         lost: pictures that only the first names right.
         pictures: all of them.
+        quantile: standard errors to either side that the score test allows.
     """
     estimate = (gained - lost) / pictures
 
     def beyond(difference: float) -> float:
-        return abs(_score(difference, gained, lost, pictures)) - _Z
+        return abs(_score(difference, gained, lost, pictures)) - quantile
 
     low, high = -1 + _EDGE, 1 - _EDGE
     return (

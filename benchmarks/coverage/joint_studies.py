@@ -160,7 +160,7 @@ def rate_shares(design: Together, rows: Sequence[dict[str, Any]]) -> list[Share]
     With few participants t's degrees of freedom are documented as too few where it is pictures that matter.
     """
     truth = true_rates(design)
-    area, largest = np.trapezoid(truth, np.log2(EPS), axis=1), truth.max(axis=1)
+    area, largest = np.asarray(np.trapezoid(truth, np.log2(EPS), axis=1)), truth.max(axis=1)
     right = [EPS[int(truth[0].argmax())] in row["at"] for row in rows]
     gate: Gate = "not below" if design.participants < FEW else "inside"
     found = [

@@ -7,9 +7,9 @@ from functools import partial
 
 from benchmarks.coverage import (
     checks_and_fits,
-    crossed_studies,
     demo_design,
     joint_studies,
+    machine_studies,
     mixed_model_studies,
     own_thresholds,
     people,
@@ -50,7 +50,7 @@ CURVES = (
 
 
 PRINTED = (
-    *joint_studies.CELLS, *sensitivities.CELLS, *ratings_and_times.CELLS, *own_thresholds.CELLS,
+    *joint_studies.CELLS, *machine_studies.CELLS, *sensitivities.CELLS, *ratings_and_times.CELLS, *own_thresholds.CELLS,
     *checks_and_fits.CELLS,
 )  # fmt: skip
 
@@ -63,10 +63,6 @@ def cells(scale: float = 1.0) -> list[Cell]:
         *(_demo(scenario, scale) for scenario in demo_design.SCENARIOS),
         *(replace(cell, times=_times(cell.times, scale)) for cell in PRINTED),
         *(_crossed(design, scale) for design in mixed_model_studies.CROSSED),
-        Cell(
-            name="machines", words="two equally robust machines on 200 pictures",
-            times=_times(20, scale), one=crossed_studies.machines, shares=crossed_studies.machine_shares,
-        ),
         Cell(
             name="calibration", words="parameters drawn from the prior, one curve, 2afc, 7 levels × 40 trials",
             times=_times(single_curves.PRIOR_BATCHES, scale), one=single_curves.ranks, shares=single_curves.rank_shares,

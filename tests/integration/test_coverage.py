@@ -120,6 +120,23 @@ def test_what_is_printed_of_people_keeps_its_promise(name, times):
     assert [share.quantity for share in found if not share.met] == []
 
 
+@pytest.mark.parametrize(
+    ("name", "times"),
+    [
+        ("undetected-usual", 25),
+        ("undetected-few-pictures", 25),
+        ("machines-accuracy-300", 4),
+        ("machines-compared-30-0", 2),
+        ("machines-curve-40", 2),
+        ("machines-seeds-3", 10),
+    ],
+)
+def test_what_is_printed_of_machines_keeps_its_promise(name, times):
+    cell = next(cell for cell in PRINTED if cell.name == name)
+    found = cell.shares([cell.one(11, number) for number in range(times)])
+    assert [share.quantity for share in found if not share.met] == []
+
+
 def test_one_who_loses_more_and_was_shown_one_end_more_often_is_no_trend():
     eps, person = np.repeat([1.0, 2.0, 1.0, 2.0], [80, 20, 20, 80]), np.repeat([0, 1], 100)
     rejected = {"together": 0, "within": 0}
@@ -141,7 +158,7 @@ def run(tmp_path, *more):
             "--scale=0.01",
             "--processes=1",
             "--only",
-            "machines",
+            "machines-seeds-3",
             "calibration",
             *more,
         ]

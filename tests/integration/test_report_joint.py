@@ -268,6 +268,24 @@ def test_runs_are_compared_picture_by_picture(study):
     assert row["difference"]["estimate"] == (gained - lost) / PICTURES
 
 
+def test_a_smaller_alpha_widens_what_is_said_of_machines_and_says_so(study):
+    usual, strict = (robustness.section(dataclasses.replace(study, plan=Plan(alpha=alpha))) for alpha in (0.05, 0.01))
+    for name, key in (("accuracy", "accuracy"), ("comparisons", "difference")):
+        widths = [found.results[name][1][key]["high"] - found.results[name][1][key]["low"] for found in (usual, strict)]
+        assert widths[0] < widths[1]
+    captions = [block.caption for block in strict.blocks if hasattr(block, "caption")]
+    assert sum("99 %" in caption for caption in captions) == 3
+    assert not any("95 %" in caption for caption in captions)
+
+
+def test_clean_accuracy_is_compared_once_however_many_attacks_there_were(study):
+    curves = robustness.all_curves(study)
+    other = [dataclasses.replace(curve, attack="autoattack") for curve in curves]
+    rows = robustness.comparisons([*curves, *other], 0.95)
+    assert sum(row["eps"] == 0 for row in rows) == 3
+    assert len(rows) == 3 * (1 + 2 * len(EPS))
+
+
 def test_attacks_are_never_pooled(directory, tmp_path):
     run = write_outcomes(tmp_path / "standard", "standard")
     table = json.loads((run / "evaluation.json").read_text())

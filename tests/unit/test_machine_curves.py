@@ -76,3 +76,17 @@ def test_counts_without_outcomes_are_drawn_anew():
     expected = np.sqrt(own.accuracy * (1 - own.accuracy) / 200)
     np.testing.assert_allclose(found.mean(axis=0), own.accuracy, atol=0.005)
     np.testing.assert_allclose(found.std(axis=0), expected, rtol=0.06)
+    assert (np.diff(found, axis=1) <= 0).all()  # the same pictures at every ε: what has fallen stays so
+
+
+def test_pictures_that_fall_at_one_eps_each_make_the_half_way_point_as_sure_as_their_outcomes_do():
+    least = np.log2(4) + rng.numpy_generator(1, "least ε").logistic(size=300)
+    right = (np.log2(np.maximum(EPS, 1e-9)) < least[:, None]).astype(float)
+    known = curve(right.mean(axis=0), right=right, pictures=300)
+    spread = []
+    for own in (known, dataclasses.replace(known, right=None)):
+        generator = rng.numpy_generator(2, "half-way point")
+        weights = generator.multinomial(300, np.full(300, 1 / 300), size=400)
+        drawn = machine_curves.resampled(own, known.names, weights.astype(float), generator)
+        spread.append(machine_curves.fit(own, drawn).log2_eps50.std())
+    assert spread[0] == pytest.approx(spread[1], rel=0.15)
