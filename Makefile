@@ -29,6 +29,7 @@ VENDOR := study_app/static/vendor/jspsych.js
 STUDY = DATABASE_URL="sqlite:///$(abspath $(WORK))/study.sqlite" $(BIN)/flask --app study_app
 export PIP_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+unexport PYTHONDONTWRITEBYTECODE  # else each of many processes compiles our modules anew
 
 .PHONY: help setup translations demo demo-annotate demo-train demo-evaluate demo-stimuli demo-study demo-report serve clean-demo test check fmt report rivals bench load faults fuzz coverage human-data chromium
 
@@ -39,16 +40,23 @@ help: ## what can be made
 
 setup: $(VENV)/.run $(VENDOR) ## virtual environment, pinned dependencies, front-end assets
 
+# Bytecode is made when a module is first imported, which most of them never are.
+define install
+@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || \
+  { echo "error: expected Python 3.11 to 3.13 as '$(PYTHON)'; name one with make PYTHON=python3.12 …" >&2; exit 1; }
+@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+$(BIN)/pip install --quiet --no-compile '.[$(1)]'
+endef
+comma := ,
+
 $(VENV)/.run: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || \
-	  { echo "error: expected Python 3.11 to 3.13 as '$(PYTHON)'; name one with make PYTHON=python3.12 …" >&2; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet '.[train,study,report]'
+	$(call install,train$(comma)study$(comma)report)
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.run
-	$(BIN)/pip install --quiet '.[dev]'
-	@touch $@
+# It has all that .run has, so that what is both needs one installation.
+$(VENV)/.dev: pyproject.toml constraints.txt
+	$(call install,dev)
+	@touch $(VENV)/.run $@
 
 $(VENDOR): study_app/frontend/package-lock.json study_app/frontend/build.js
 	@command -v npm >/dev/null || \
@@ -135,7 +143,7 @@ clean-demo: ## forget what the demo made
 
 # ---- for developers -----------------------------------------------------------------------------------------------
 
-test: setup $(VENV)/.dev chromium ## the whole suite, Chromium included
+test: $(VENV)/.dev setup chromium ## the whole suite, Chromium included
 	$(BIN)/pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder
 
 check: $(VENV)/.dev ## style, types, who may import whom
