@@ -40,12 +40,11 @@ help: ## what can be made
 
 setup: $(VENV)/.run $(VENDOR) ## virtual environment, pinned dependencies, front-end assets
 
-# Bytecode is made when a module is first imported, which most of them never are.
 define install
 @$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || \
   { echo "error: expected Python 3.11 to 3.13 as '$(PYTHON)'; name one with make PYTHON=python3.12 …" >&2; exit 1; }
 @test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-$(BIN)/pip install --quiet --no-compile '.[$(1)]'
+$(BIN)/pip install --quiet '.[$(1)]'
 endef
 comma := ,
 
