@@ -17,7 +17,7 @@ from matplotlib.figure import Figure as Drawing
 
 from analysis import drawing, ex_gaussian, wording
 from analysis.blocks import Block, Column, Figure, Paragraph, Row, Section, Table
-from analysis.intervals import mean_interval, mean_share_interval
+from analysis.intervals import LEVEL, mean_interval, mean_share_interval
 from analysis.likelihood import Floats
 from analysis.plan import Plan
 from analysis.study import Study
@@ -41,9 +41,10 @@ def section(study: Study) -> Section:
             name="reaction-times", title="How long people took", results=results,
             blocks=(Paragraph(text=_too_few(people), kind="refusal"),),
         )  # fmt: skip
-    results["by_eps"] = by_eps(study.export, times)
-    results["ex_gaussian"] = distribution(study.export, times)
-    results["speed_accuracy"] = speed_accuracy(study.export, times)
+    level = 1 - study.plan.alpha
+    results["by_eps"] = by_eps(study.export, times, level)
+    results["ex_gaussian"] = distribution(study.export, times, level)
+    results["speed_accuracy"] = speed_accuracy(study.export, times, level)
     return Section(
         name="reaction-times", title="How long people took", results=results,
         blocks=_blocks(study, results), methods=_methods(study.plan, trimmed),
@@ -71,7 +72,7 @@ def trimmed_times(export: Export, plan: Plan) -> tuple[pd.DataFrame, dict[str, A
     return pd.DataFrame(columns)[kept], counts
 
 
-def by_eps(export: Export, times: pd.DataFrame) -> list[dict[str, Any]]:
+def by_eps(export: Export, times: pd.DataFrame, level: float = LEVEL) -> list[dict[str, Any]]:
     """Returns a row a cell × answer: answers, participants, and quantiles of the time (mean of participants')."""
     said = ANSWERS[export.task]
     rows = []
@@ -86,14 +87,14 @@ def by_eps(export: Export, times: pd.DataFrame) -> list[dict[str, Any]]:
                 {
                     "source_model": _name(export, cell), "eps": float(export.cells.eps[cell]), "answer": answer,
                     "answers": int(counts[(cell, yes)]), "participants": len(own),
-                    "median": mean_over(own[:, QUANTILES.index(0.5)]),
+                    "median": mean_over(own[:, QUANTILES.index(0.5)], level),
                     "quantiles": dict(zip(QUANTILE_NAMES, own.mean(axis=0).tolist(), strict=True)),
                 }
             )  # fmt: skip
     return rows
 
 
-def distribution(export: Export, times: pd.DataFrame) -> list[dict[str, Any]]:
+def distribution(export: Export, times: pd.DataFrame, level: float = LEVEL) -> list[dict[str, Any]]:
     """Returns a row an answer: means over participants of their own ex-Gaussian parameters, where they had enough."""
     rows, (first, second) = [], ANSWERS[export.task]
     for answer, chosen in (("any", times["rt"] > 0), (first, times["yes"]), (second, ~times["yes"])):
@@ -103,22 +104,22 @@ def distribution(export: Export, times: pd.DataFrame) -> list[dict[str, Any]]:
             if (fitted := ex_gaussian.fit(group["rt"].to_numpy())) is not None
         ]
         good = [asdict(fitted) for fitted in own if fitted.converged]
-        means = {name: mean_over(np.array([fitted[name] for fitted in good])) for name in ("mu", "sigma", "tau")}
+        means = {name: mean_over(np.array([fitted[name] for fitted in good]), level) for name in ("mu", "sigma", "tau")}
         rows.append({"answer": answer, "participants": len(good), "not_converged": len(own) - len(good), **means})
     return rows
 
 
-def speed_accuracy(export: Export, times: pd.DataFrame) -> list[dict[str, Any]]:
+def speed_accuracy(export: Export, times: pd.DataFrame, level: float = LEVEL) -> list[dict[str, Any]]:
     """Returns a row a kind of picture × fifth of each participant's times: mean time, and share of right answers.
 
     This is the conditional accuracy function; pictures are perturbed or not, in 2afc all are pairs.
     """
     perturbed = export.cells.eps[times["cell"].to_numpy()] > 0
     kinds = {"pairs": perturbed} if export.task == "2afc" else {"perturbed": perturbed, "unperturbed": ~perturbed}
-    return [row for kind, chosen in kinds.items() for row in _fifths(kind, times[chosen])]
+    return [row for kind, chosen in kinds.items() for row in _fifths(kind, times[chosen], level)]
 
 
-def _fifths(kind: str, times: pd.DataFrame) -> list[dict[str, Any]]:
+def _fifths(kind: str, times: pd.DataFrame, level: float) -> list[dict[str, Any]]:
     enough = times.groupby("participant", observed=True)["rt"].transform("size") >= BINS
     times = times[enough]
     if times["participant"].nunique() < MIN_PARTICIPANTS:
@@ -130,7 +131,7 @@ def _fifths(kind: str, times: pd.DataFrame) -> list[dict[str, Any]]:
     rows = []
     for fifth in range(BINS):
         rt, right, answers = means.xs(fifth).to_numpy(dtype=float).T
-        bounds = mean_share_interval(right, answers)
+        bounds = mean_share_interval(right, answers, level)
         rows.append(
             {
                 "pictures": kind, "fifth": fifth + 1, "participants": len(rt), "rt_ms": float(rt.mean()),
@@ -140,14 +141,14 @@ def _fifths(kind: str, times: pd.DataFrame) -> list[dict[str, Any]]:
     return rows
 
 
-def mean_over(values: Floats) -> dict[str, Any]:
-    """Returns the mean over participants with its 95 % t interval; bounds are ``None`` for fewer than three."""
+def mean_over(values: Floats, level: float = LEVEL) -> dict[str, Any]:
+    """Returns the mean over participants with its t interval; bounds are ``None`` for fewer than three."""
     n = len(values)
     if n == 0:
         return {"estimate": None, "low": None, "high": None}
     if n < MIN_PARTICIPANTS:
         return {"estimate": float(np.mean(values, dtype=float)), "low": None, "high": None}
-    return dict(zip(("estimate", "low", "high"), map(float, mean_interval(values)), strict=True))
+    return dict(zip(("estimate", "low", "high"), map(float, mean_interval(values, level)), strict=True))
 
 
 def _name(export: Export, cell: int) -> str:
@@ -159,12 +160,13 @@ def _name(export: Export, cell: int) -> str:
 
 
 def _blocks(study: Study, results: dict[str, Any]) -> tuple[Block, ...]:
-    blocks: list[Block] = [_counted(results["trimmed"]), _medians(study, results["by_eps"])]
+    of = wording.confidence(study.plan.alpha)
+    blocks: list[Block] = [_counted(results["trimmed"]), _medians(study, results["by_eps"], of)]
     if results["speed_accuracy"]:
-        blocks.append(_accuracy(results["speed_accuracy"]))
+        blocks.append(_accuracy(results["speed_accuracy"], of))
     fitted = [row for row in results["ex_gaussian"] if row["participants"] >= MIN_PARTICIPANTS]
     if fitted:
-        blocks.append(_parameters(fitted))
+        blocks.append(_parameters(fitted, of))
     else:
         text = f"No ex-Gaussian distribution was fitted: that takes {ex_gaussian.FEWEST} answers of one kind each from "
         blocks.append(Paragraph(text=f"{text}{MIN_PARTICIPANTS} participants.", kind="note"))
@@ -183,14 +185,15 @@ def _counted(trimmed: dict[str, Any]) -> Paragraph:
     return Paragraph(text=text)
 
 
-def _medians(study: Study, rows: list[dict[str, Any]]) -> Figure:
+def _medians(study: Study, rows: list[dict[str, Any]], of: str) -> Figure:
     said, cells = ANSWERS[study.export.task], study.export.cells
     title = "Reaction time by ε and answer"
     with drawing.ink():
         figure = Drawing(figsize=(8.4, 4.6), layout="constrained")
         axes = figure.subplots(1, 2, sharey=True)
         for panel, answer in zip(axes, said, strict=True):
-            smallest = drawing.epsilon_axis(panel, [float(eps) for eps in cells.eps], short=True)
+            eps = [float(value) for value in cells.eps]
+            smallest = drawing.epsilon_axis(panel, eps, unit=study.export.eps_unit, short=True)
             panel.set_title(f"answer “{answer}”")
             for index, name in enumerate(("", *cells.models)):
                 own = [row for row in rows if (row["source_model"], row["answer"]) == (name, answer)]
@@ -200,9 +203,9 @@ def _medians(study: Study, rows: list[dict[str, Any]]) -> Figure:
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=4, handlelength=3.4)
         description = _span(rows, said)
         svg = drawing.svg(figure, "reaction-times", title, description)
-    caption = "Mean over participants of their median time, with 95 % t intervals; the grey point at the left is ε = 0."
+    caption = f"Mean over participants of their median time, with {of} t intervals; grey point at the left: ε = 0."
     return Figure(name="reaction-times", title=title, description=description, caption=caption, svg=svg,
-                  table=_median_table(rows))  # fmt: skip
+                  table=_median_table(rows, of))  # fmt: skip
 
 
 def _draw_model(
@@ -227,10 +230,10 @@ def _span(rows: Sequence[Row], said: tuple[str, str]) -> str:
     return "; ".join(parts) or "no times"
 
 
-def _median_table(rows: list[dict[str, Any]]) -> Table:
+def _median_table(rows: list[dict[str, Any]], of: str) -> Table:
     return Table(
         name="reaction-times",
-        caption="Median reaction time in ms by source model, ε and answer: mean over participants [95 % interval]; "
+        caption=f"Median reaction time in ms by source model, ε and answer: mean over participants [{of} interval]; "
         "middle half and middle 80 % likewise averaged.",
         columns=(
             Column(head="source model", show=lambda row: row["source_model"] or "unperturbed", row_head=True),
@@ -256,7 +259,7 @@ def _range(row: Row, low: str, high: str) -> str:
     return f"{wording.number(row['quantiles'][low], 0)}–{wording.number(row['quantiles'][high], 0)}"
 
 
-def _accuracy(rows: list[dict[str, Any]]) -> Figure:
+def _accuracy(rows: list[dict[str, Any]], of: str) -> Figure:
     title = "Speed and accuracy"
     kinds = list(dict.fromkeys(row["pictures"] for row in rows))
     with drawing.ink():
@@ -275,8 +278,8 @@ def _accuracy(rows: list[dict[str, Any]]) -> Figure:
         svg = drawing.svg(figure, "speed-accuracy", title, description)
     caption = "Answers of each participant in fifths from fastest to slowest: share right, mean over participants with "
     return Figure(
-        name="speed-accuracy", title=title, description=description, caption=f"{caption}95 % Wilson intervals.",
-        svg=svg, table=_accuracy_table(rows),
+        name="speed-accuracy", title=title, description=description, caption=f"{caption}{of} Wilson intervals.",
+        svg=svg, table=_accuracy_table(rows, of),
     )  # fmt: skip
 
 
@@ -286,10 +289,10 @@ def _fastest_slowest(kind: str, rows: Sequence[Row]) -> str:
     return f"{kind}: {first} right in the fastest fifth, {last} in the slowest"
 
 
-def _accuracy_table(rows: list[dict[str, Any]]) -> Table:
+def _accuracy_table(rows: list[dict[str, Any]], of: str) -> Table:
     return Table(
         name="speed-accuracy",
-        caption="Share of right answers in % by fifth of each participant's reaction times [95 % interval].",
+        caption=f"Share of right answers in % by fifth of each participant's reaction times [{of} interval].",
         columns=(
             Column(head="pictures", show=lambda row: row["pictures"], row_head=True),
             Column(head="fifth", show=lambda row: str(row["fifth"])),
@@ -301,14 +304,14 @@ def _accuracy_table(rows: list[dict[str, Any]]) -> Table:
     )
 
 
-def _parameters(rows: list[dict[str, Any]]) -> Table:
+def _parameters(rows: list[dict[str, Any]], of: str) -> Table:
     def column(head: str, name: str) -> Column:
         return Column(head=head, show=lambda row: _milliseconds(row[name]))
 
     return Table(
         name="ex-gaussian",
         caption="Ex-Gaussian distribution of the times in ms, fitted to each participant with "
-        f"{ex_gaussian.FEWEST} answers of a kind or more: mean over participants [95 % interval].",
+        f"{ex_gaussian.FEWEST} answers of a kind or more: mean over participants [{of} interval].",
         columns=(
             Column(head="answer", show=lambda row: row["answer"], row_head=True),
             Column(head="people", show=lambda row: wording.thousands(row["participants"])),

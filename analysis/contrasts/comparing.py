@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import t as student
 
-from analysis.intervals import LEVEL, bootstrap_error
+from analysis.intervals import bootstrap_error
 from analysis.likelihood import Floats
 from analysis.multiplicity import holm, step_down_max_t
 from analysis.threshold_draws import Quantity, ThresholdDraws
@@ -25,7 +25,10 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How contrasts are judged: ``alpha`` of each test, equivalence within ± ``margin`` octaves, ``seed`` of max-t."""
+    """How contrasts are judged.
+
+    ``alpha`` of each test, with intervals at 1 − α; equivalence within ± ``margin`` octaves; ``seed`` of max-t.
+    """
 
     alpha: float = 0.05
     margin: float = 0.5
@@ -150,15 +153,16 @@ def _differences(thresholds: ThresholdDraws, pairs: Sequence[Pair], settings: Se
         _difference(
             float(estimate[k]), float(error[k]), int(df[k]), adjusted[k], len(pairs),
             _equivalence(float(estimate[k]), float(error[k]), int(df[k]), float(tost_holm[k]), settings),
+            settings.alpha,
         )
         for k in range(len(pairs))
     ]  # fmt: skip
 
 
 def _difference(
-    estimate: float, error: float, df: int, adjusted: Floats, family: int, equivalence: Equivalence
+    estimate: float, error: float, df: int, adjusted: Floats, family: int, equivalence: Equivalence, alpha: float
 ) -> Difference:
-    half = float(student.ppf((1 + LEVEL) / 2, df)) * error
+    half = float(student.ppf(1 - alpha / 2, df)) * error
     return Difference(
         log2_ratio=estimate, low=estimate - half, high=estimate + half, standard_error=error,
         t=estimate / error, df=df, p=float(2 * student.sf(abs(estimate) / error, df)),

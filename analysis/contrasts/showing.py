@@ -33,7 +33,7 @@ def section(study: Study) -> Section:
     settings = Settings(alpha=plan.alpha, margin=plan.margin_octaves, seed=study.seed)
     found = families(drawn, planned_pairs(plan), settings)
     people = participant_thresholds(cells, task)
-    rows = [_row(contrast, people) | {"alpha": plan.alpha} for contrast in found]
+    rows = [_row(contrast, people, plan.alpha) | {"alpha": plan.alpha} for contrast in found]
     return Section(
         name="contrasts",
         title=TITLE,
@@ -75,14 +75,14 @@ def _refused(reason: str, words: str) -> Section:
 # ---- numbers ----
 
 
-def _row(contrast: Contrast, people: ParticipantThresholds) -> dict[str, Any]:
+def _row(contrast: Contrast, people: ParticipantThresholds, alpha: float) -> dict[str, Any]:
     row: dict[str, Any] = {
         "contrast": contrast.name, "first": contrast.first, "second": contrast.second, "quantity": contrast.quantity,
         "confirmatory": contrast.confirmatory, "reason": contrast.reason,
     }  # fmt: skip
     if contrast.found is None:
         return row | {"ratio": None}
-    return row | _numbers(contrast.found) | {"d_z": _effect(contrast, people)}
+    return row | _numbers(contrast.found) | {"d_z": _effect(contrast, people, 1 - alpha)}
 
 
 def _numbers(found: Difference) -> dict[str, Any]:
@@ -99,14 +99,14 @@ def _numbers(found: Difference) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _effect(contrast: Contrast, people: ParticipantThresholds) -> dict[str, Any] | None:
+def _effect(contrast: Contrast, people: ParticipantThresholds, level: float) -> dict[str, Any] | None:
     """d_z of the participants' own thresholds, which are of the first quantity only."""
     if contrast.quantity != people.quantity:
         return None
     fitted = people.difference(contrast.first, contrast.second)
     if fitted is None:
         return None
-    low, high = fitted.effect_interval
+    low, high = fitted.effect_interval(level)
     return {
         "estimate": fitted.effect_size, "low": low, "high": high, "exact": fitted.exact,
         "censored": fitted.above + fitted.below, "unknown": fitted.unknown,
@@ -137,7 +137,8 @@ def _difference_words(row: Row) -> str:
     if row["ratio"] is None:
         return f"Threshold ratio {_name(row)} ({WORDS[row['quantity']]}): not estimable, since {row['reason']}."
     text = (
-        f"Threshold ratio {_name(row)} ({WORDS[row['quantity']]}) = {number(row['ratio']['estimate'])}, 95 % CI "
+        f"Threshold ratio {_name(row)} ({WORDS[row['quantity']]}) = {number(row['ratio']['estimate'])}, "
+        f"{wording.confidence(row['alpha'])} CI "
         f"[{number(row['ratio']['low'])}, {number(row['ratio']['high'])}], t({row['df']}) = {number(row['t'], 1)}, "
         f"p {p_value(row['p'])}, p_Holm {p_value(row['p_holm'])} ({wording.plural(row['family'], 'test')})"
     )
@@ -214,14 +215,21 @@ def _forest(rows: list[dict[str, Any]], plan: Plan) -> Figure:
         axes.set_ylim(len(rows) - 0.4, -0.6)
         ticks = _ticks(rows, margin)
         axes.set_xticks(ticks, [f"{2.0**tick:g}" for tick in ticks])
-        axes.set_xlabel("threshold ratio (95 % interval; grey: margin of equivalence)")
+        axes.set_xlabel(f"threshold ratio ({wording.confidence(plan.alpha)} interval; grey: margin of equivalence)")
         description = "; ".join(_ratio_words(row) for row in rows)
         svg = drawing.svg(figure, "contrasts", title, description)
     caption = (
-        f"Filled: p_Holm < {plan.alpha:g}; open: not. Thin line: 95 % interval; thick line: that of the test of "
-        "equivalence, which is passed if the thick line stays in the grey."
+        f"Filled: p_Holm < {plan.alpha:g}; open: not. Thin line: {wording.confidence(plan.alpha)} interval; thick "
+        "line: that of the test of equivalence, which is passed if the thick line stays in the grey."
     )
-    return Figure(name="contrasts", title=title, description=description, caption=caption, svg=svg, table=_table(rows))
+    return Figure(
+        name="contrasts",
+        title=title,
+        description=description,
+        caption=caption,
+        svg=svg,
+        table=_table(rows, wording.confidence(plan.alpha)),
+    )
 
 
 def _draw(axes: Any, place: int, row: Row, alpha: float) -> None:
@@ -248,7 +256,7 @@ def _ratio_words(row: Row) -> str:
     )
 
 
-def _table(rows: list[dict[str, Any]]) -> Table:
+def _table(rows: list[dict[str, Any]], of: str) -> Table:
     columns = (
         Column(head="first / second", show=_name, row_head=True),
         Column(head="quantity", show=lambda row: WORDS[row["quantity"]]),
@@ -262,8 +270,8 @@ def _table(rows: list[dict[str, Any]]) -> Table:
     )
     return Table(
         name="contrasts",
-        caption="Threshold ratios [95 % interval] with tests of difference: p, adjusted by Holm and by max-t within "
-        "the family; d_z [95 % interval]: participants’ own differences.",
+        caption=f"Threshold ratios [{of} interval] with tests of difference: p, adjusted by Holm and by max-t within "
+        f"the family; d_z [{of} interval]: participants’ own differences.",
         columns=columns,
         rows=rows,
     )

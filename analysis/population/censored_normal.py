@@ -45,24 +45,23 @@ class NormalFit:
         """Mean over standard deviation: d_z where the values are differences."""
         return self.mean / self.sd
 
-    @property
-    def effect_interval(self) -> tuple[float, float]:
-        """95 % bounds on the effect size, by the noncentral t (Steiger & Fouladi 1997).
+    def effect_interval(self, level: float = LEVEL) -> tuple[float, float]:
+        """Returns bounds on the effect size, by the noncentral t (Steiger & Fouladi 1997).
 
-        They are the noncentralities under which a t as small or as large as this one comes up in 2.5 % of samples, in
-        units of the effect size; exact without censoring.
+        They are the noncentralities under which a t as small or as large as this one comes up in (1 − level) / 2 of
+        samples, in units of the effect size; exact without censoring.
         """
         size = abs(self.t)
         reach = size + FARTHEST * float(np.sqrt(1 + size**2 / self.df))
         low, high = (
             float(brentq(lambda shift, p=p: nctdtr(self.df, shift, size) - p, -LEAST_SHIFT, reach))
-            for p in ((1 + LEVEL) / 2, (1 - LEVEL) / 2)
+            for p in ((1 + level) / 2, (1 - level) / 2)
         )
         unit = self.standard_error / self.sd
         return (low * unit, high * unit) if self.t >= 0 else (-high * unit, -low * unit)
 
 
-def fit_normal(low: Floats, high: Floats) -> NormalFit | None:
+def fit_normal(low: Floats, high: Floats, level: float = LEVEL) -> NormalFit | None:
     """Returns the maximum-likelihood normal distribution; ``None`` with fewer than three exact values or no spread.
 
     The standard deviation has n − 1 in place of n, so that without censoring mean, interval and p are those of the
@@ -71,6 +70,7 @@ def fit_normal(low: Floats, high: Floats) -> NormalFit | None:
     Args:
         low: [N], −∞ where there is no lower bound; equal to ``high`` where the value is known.
         high: [N].
+        level: of the interval of the mean.
     """
     exact = low == high
     informative = np.isfinite(low) | np.isfinite(high)
@@ -80,7 +80,7 @@ def fit_normal(low: Floats, high: Floats) -> NormalFit | None:
     mean, sd, error = _maximise(low[informative], high[informative])
     unbiased = float(np.sqrt(n / (n - 1)))
     sd, error = sd * unbiased, error * unbiased
-    half = float(student.ppf((1 + LEVEL) / 2, n - 1)) * error
+    half = float(student.ppf((1 + level) / 2, n - 1)) * error
     return NormalFit(
         mean=mean, sd=sd, standard_error=error, low=mean - half, high=mean + half, t=mean / error, df=n - 1,
         p=float(2 * student.sf(abs(mean) / error, n - 1)), exact=int(exact.sum()),

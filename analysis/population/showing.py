@@ -40,16 +40,17 @@ def section(study: Study) -> Section:
         )  # fmt: skip
     people = participant_thresholds(cells, task)
     pooled = thresholds_of(study)[0]
-    rows = [_row(people, pooled, index, signal_levels(cells, index)) for index in range(len(cells.models))]
+    level, of = 1 - study.plan.alpha, wording.confidence(study.plan.alpha)
+    rows = [_row(people, pooled, index, signal_levels(cells, index), level) for index in range(len(cells.models))]
     fitted, reason = mixed_model(study.export)
     results: dict[str, Any] = {
         "quantity": people.quantity, "two_stage": rows,
-        "participants": _participants(people, own_intervals(people, cells, task)),
+        "participants": _participants(people, own_intervals(people, cells, task, level)),
         "mixed_model": {"not_estimable": reason} if fitted is None else mixed_results(fitted, study.export),
     }  # fmt: skip
     blocks: list[Block] = [
         _introduction(people),
-        *_two_stage(people, rows, results["participants"], study.export.eps_unit),
+        *_two_stage(people, rows, results["participants"], study.export.eps_unit, of),
     ]
     blocks += mixed_refusal(reason) if fitted is None else mixed_blocks(results["mixed_model"], study)
     return Section(
@@ -60,10 +61,12 @@ def section(study: Study) -> Section:
 # ---- numbers ----
 
 
-def _row(people: ParticipantThresholds, pooled: ThresholdDraws, index: int, levels: Floats) -> dict[str, Any]:
+def _row(
+    people: ParticipantThresholds, pooled: ThresholdDraws, index: int, levels: Floats, level: float
+) -> dict[str, Any]:
     name = people.models[index]
     answered = int(people.answered[:, index].sum())
-    fitted = people.of(name) if answered else None
+    fitted = people.of(name, level) if answered else None
     beyond = None if fitted is None else _side(fitted.mean, levels)
     if beyond is not None:
         fitted = None
@@ -73,7 +76,7 @@ def _row(people: ParticipantThresholds, pooled: ThresholdDraws, index: int, leve
         "reason": None if fitted is not None else beyond or _why_not(people, index),
         **_distribution(fitted, levels),
         "sd_without_error": _sd_without_error(fitted, people, index),
-        "pooled": _pooled(pooled, index, levels),
+        "pooled": _pooled(pooled, index, levels, level),
     }  # fmt: skip
 
 
@@ -119,12 +122,12 @@ def _why_not(people: ParticipantThresholds, index: int) -> str:
     return f"fewer than {FEWEST_EXACT} participants have a threshold inside the tested range"
 
 
-def _pooled(pooled: ThresholdDraws, index: int, levels: Floats) -> dict[str, Any] | None:
+def _pooled(pooled: ThresholdDraws, index: int, levels: Floats, level: float) -> dict[str, Any] | None:
     """The threshold of the pooled answers, with the interval of the cluster bootstrap."""
     if pooled.reasons[index] is not None:
         return None
     participants = int(pooled.saw[:, index].sum())
-    low, high = t_interval(pooled.point[index], pooled.draws[:, index], participants)
+    low, high = t_interval(pooled.point[index], pooled.draws[:, index], participants, level)
     return _tested(float(pooled.point[index]), float(low), float(high), levels)
 
 
@@ -190,7 +193,7 @@ def _methods(people: ParticipantThresholds, rows: list[dict[str, Any]], results:
 
 
 def _two_stage(
-    people: ParticipantThresholds, rows: list[dict[str, Any]], participants: list[dict[str, Any]], unit: str
+    people: ParticipantThresholds, rows: list[dict[str, Any]], participants: list[dict[str, Any]], unit: str, of: str
 ) -> list[Block]:
     blocks: list[Block] = [
         Paragraph(text=f"Not estimable in two stages, {row['source_model']}: {row['reason']}.", kind="refusal")
@@ -198,9 +201,9 @@ def _two_stage(
         if row["reason"] is not None
     ]
     blocks += [Paragraph(text=_sentence(row, people), kind="result") for row in rows if row["reason"] is None]
-    blocks.append(_table(people, rows))
+    blocks.append(_table(people, rows, of))
     if participants:
-        blocks.append(_caterpillar(people, participants, unit))
+        blocks.append(_caterpillar(people, participants, unit, of))
     return blocks
 
 
@@ -220,7 +223,7 @@ def _sentence(row: Row, people: ParticipantThresholds) -> str:
     return f"{text} ({'; '.join(beyond)})." if beyond else f"{text}."
 
 
-def _table(people: ParticipantThresholds, rows: list[dict[str, Any]]) -> Table:
+def _table(people: ParticipantThresholds, rows: list[dict[str, Any]], of: str) -> Table:
     def count(name: str) -> Column:
         return Column(
             head=name.replace("_", " "), show=lambda row: wording.NONE if row[name] is None else str(row[name])
@@ -229,7 +232,7 @@ def _table(people: ParticipantThresholds, rows: list[dict[str, Any]]) -> Table:
     return Table(
         name="population",
         caption=f"{WORDS[people.quantity]}: geometric mean and spread over participants (two stages), and of the "
-        "pooled answers [95 % interval over participants]; above, below: participants known only to lie beyond the "
+        f"pooled answers [{of} interval over participants]; above, below: participants known only to lie beyond the "
         "tested range. The spread holds the error of each threshold too.",
         columns=(
             Column(head="source model", show=lambda row: row["source_model"], row_head=True),
@@ -246,7 +249,7 @@ def _table(people: ParticipantThresholds, rows: list[dict[str, Any]]) -> Table:
 # ---- participants ----
 
 
-def _caterpillar(people: ParticipantThresholds, rows: list[dict[str, Any]], unit: str) -> Figure:
+def _caterpillar(people: ParticipantThresholds, rows: list[dict[str, Any]], unit: str, of: str) -> Figure:
     title = f"{WORDS[people.quantity]} of each participant"
     models = [name for name in people.models if any(row["source_model"] == name for row in rows)]
     most = max(sum(row["source_model"] == name for row in rows) for name in models)
@@ -265,7 +268,7 @@ def _caterpillar(people: ParticipantThresholds, rows: list[dict[str, Any]], unit
         svg = drawing.svg(figure, "participants", title, description)
     return Figure(
         name="participants", title=title, description=description, svg=svg, table=_participant_table(rows),
-        caption="Points: thresholds with 95 % intervals of each fit; arrows: beyond the tested range; sorted within "
+        caption=f"Points: thresholds with {of} intervals of each fit; arrows: beyond the tested range; sorted within "
         "each source model.",
     )  # fmt: skip
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis import estimates, signal_detection
-from analysis.intervals import NORMAL
+from analysis.intervals import LEVEL, normal_quantile
 from analysis.likelihood import Floats
 from analysis.population.censored_normal import NormalFit, fit_normal
 from analysis.psychometric import PsychometricFit, fit_psychometric, profile_interval
@@ -40,11 +40,11 @@ class ParticipantThresholds:
     answered: np.ndarray
     error: Floats
 
-    def of(self, model: str) -> NormalFit | None:
+    def of(self, model: str, level: float = LEVEL) -> NormalFit | None:
         """Returns the distribution over those who answered enough; ``None`` where it is not estimable."""
         column = self.models.index(model)
         own = self.answered[:, column]
-        return fit_normal(self.low[own, column], self.high[own, column])
+        return fit_normal(self.low[own, column], self.high[own, column], level)
 
     def difference(self, first: str, second: str) -> NormalFit | None:
         """Returns the distribution of paired differences in octaves; its ``effect_size`` is d_z."""
@@ -98,8 +98,10 @@ def middle_errors(fit: PsychometricFit) -> Floats:
     return errors
 
 
-def own_intervals(people: ParticipantThresholds, cells: Cells, task: Task) -> tuple[Floats, Floats]:
-    """Returns 95 % bounds [P, M] of the known thresholds, log2 ε: of single participants, from their answers alone.
+def own_intervals(
+    people: ParticipantThresholds, cells: Cells, task: Task, level: float = LEVEL
+) -> tuple[Floats, Floats]:
+    """Returns bounds [P, M] of the known thresholds, log2 ε: of single participants, from their answers alone.
 
     Of ε at d′ = 1 normal ones; of ε₅₀ by profile likelihood, since with a lapse rate of its own a single curve's normal
     interval is a little short. NaN where a threshold is not known; infinite where the answers set no bound.
@@ -108,16 +110,17 @@ def own_intervals(people: ParticipantThresholds, cells: Cells, task: Task) -> tu
         people: their thresholds, of these cells.
         cells: counts of participants.
         task: yes-no, 2afc or same-different.
+        level: of the intervals.
     """
     known = people.low == people.high
-    middle, half = np.where(known, people.low, np.nan), NORMAL * people.error
+    middle, half = np.where(known, people.low, np.nan), normal_quantile(level) * people.error
     low, high = middle - half, middle + half
     if people.quantity == "eps50":
         counts = estimates.counted(cells, task)
         for index in range(len(people.models)):
             own = np.flatnonzero(known[:, index])
             if len(own):
-                low[own, index], high[own, index] = profile_interval(_curves(counts, index, task, own))
+                low[own, index], high[own, index] = profile_interval(_curves(counts, index, task, own), level=level)
     return low, high
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from analysis import signal_detection as sdt
+from analysis.intervals import LEVEL
 from analysis.likelihood import Floats
 from analysis.trials import Cells, Export, Task
 
@@ -32,7 +33,7 @@ class Measure:
 Measures = dict[str, Measure]
 
 
-def by_cell(export: Export, replicates: int, seed: int) -> list[dict[str, Any]]:
+def by_cell(export: Export, replicates: int, seed: int, level: float = LEVEL) -> list[dict[str, Any]]:
     """Returns a row a source model × ε with the quantities of the task, each an estimate with its interval."""
     cells, counts = export.cells, _counts(export)
     measure = _MEASURES[export.task]
@@ -43,7 +44,7 @@ def by_cell(export: Export, replicates: int, seed: int) -> list[dict[str, Any]]:
         replicates=replicates, seed=seed,
     )  # fmt: skip
     variances = np.stack([pooled[name].variance[0] for name in names])
-    found = sdt.clustered_interval(values, draws, len(counts), variances)
+    found = sdt.clustered_interval(values, draws, len(counts), variances, level)
     shown = {
         name: [pooled[name].show(bound[index]) for bound in (found.estimate, found.low, found.high)]
         for index, name in enumerate(names)
@@ -119,7 +120,7 @@ _MEASURES: dict[Task, Callable[[Floats], Measures]] = {
 # ---- ratings ----
 
 
-def by_rating(export: Export, replicates: int, seed: int) -> list[dict[str, Any]]:
+def by_rating(export: Export, replicates: int, seed: int, level: float = LEVEL) -> list[dict[str, Any]]:
     """Returns a row a source model × ε: ROC points, area, and d_a and zROC slope of the normal model.
 
     d_a and slope are ``None`` where the ratings do not tell them (nearly everything sure, or a fit at its limits).
@@ -135,7 +136,7 @@ def by_rating(export: Export, replicates: int, seed: int) -> list[dict[str, Any]
             {
                 "source_model": cells.models[cells.model[cell]], "eps": float(cells.eps[cell]),
                 "trials": int(signal.sum()), "false_alarm_rate": false.tolist(), "hit_rate": hit.tolist(),
-                **_rated(own, replicates, seed),
+                **_rated(own, replicates, seed, level),
             }
         )  # fmt: skip
     return rows
@@ -153,7 +154,7 @@ def rating_counts(export: Export) -> Floats:
     return np.bincount(flat, minlength=int(np.prod(shape))).astype(float).reshape(shape)
 
 
-def _rated(counts: Floats, replicates: int, seed: int) -> dict[str, Any]:
+def _rated(counts: Floats, replicates: int, seed: int, level: float) -> dict[str, Any]:
     """Area, d_a and slope from counts [P, 2, K]: noise, signal."""
     estimate, draws = sdt.clustered(_rating_measures, counts, replicates=min(replicates, RATING_DRAWS), seed=seed)
     noise, signal = counts.sum(axis=0)[:, None]
@@ -166,7 +167,7 @@ def _rated(counts: Floats, replicates: int, seed: int) -> dict[str, Any]:
         if (name != "area" and not told) or len(known) < 2:
             found[name] = None
             continue
-        interval = sdt.clustered_interval(estimate[index], known, len(counts), variance[0])
+        interval = sdt.clustered_interval(estimate[index], known, len(counts), variance[0], level)
         bounds = (interval.low, interval.high)
         low, high = np.clip(bounds, 0, 1) if name == "area" else bounds
         found[name] = {"estimate": float(interval.estimate), "low": float(low), "high": float(high)}

@@ -42,12 +42,13 @@ def section(study: Study) -> Section:
             name="sensitivity", title=TITLE, results={"not_estimable": {"reason": message[0], "message": text}},
             blocks=(Paragraph(text=text, kind="refusal"),),
         )  # fmt: skip
-    rows = by_cell(export, study.replicates, study.seed)
+    level, of = 1 - study.plan.alpha, wording.confidence(study.plan.alpha)
+    rows = by_cell(export, study.replicates, study.seed, level)
     results: dict[str, Any] = {"task": export.task, "by_eps": rows}
-    blocks: list[Block] = [Paragraph(text=WORDS[export.task]), _figure(export, rows)]
+    blocks: list[Block] = [Paragraph(text=WORDS[export.task]), _figure(export, rows, of)]
     if export.task == "yes-no" and (export.answers.rating != 0).any():
-        results["ratings"] = by_rating(export, study.replicates, study.seed)
-        blocks.append(_roc(export, results["ratings"]))
+        results["ratings"] = by_rating(export, study.replicates, study.seed, level)
+        blocks.append(_roc(export, results["ratings"], of))
     return Section(
         name="sensitivity", title=TITLE, results=results, blocks=tuple(blocks), methods=_methods(export.task, results)
     )
@@ -90,7 +91,7 @@ def _methods(task: Task, results: dict[str, Any]) -> str:
 # ---- d′ and criterion ----
 
 
-def _figure(export: Export, rows: list[dict[str, Any]]) -> Figure:
+def _figure(export: Export, rows: list[dict[str, Any]], of: str) -> Figure:
     fields = [name for name in DRAWN if name in rows[0]]
     title = " and ".join(FIELDS[name] for name in fields) + " by ε and source model"
     title = title[0].upper() + title[1:]
@@ -103,8 +104,8 @@ def _figure(export: Export, rows: list[dict[str, Any]]) -> Figure:
         description = "; ".join(_ends(name, rows, fields[0]) for name in export.cells.models)
         svg = drawing.svg(figure, "d-prime-criterion", title, description)
     return Figure(
-        name="d-prime-criterion", title=title, description=description, svg=svg, table=_table(rows),
-        caption="Points with 95 % intervals over participants, from the pooled answers of each cell.",
+        name="d-prime-criterion", title=title, description=description, svg=svg, table=_table(rows, of),
+        caption=f"Points with {of} intervals over participants, from the pooled answers of each cell.",
     )  # fmt: skip
 
 
@@ -131,7 +132,7 @@ def _ends(name: str, rows: list[dict[str, Any]], field: str) -> str:
     )
 
 
-def _table(rows: list[dict[str, Any]]) -> Table:
+def _table(rows: list[dict[str, Any]], of: str) -> Table:
     fields = [name for name in FIELDS if name in rows[0]]
 
     def column(name: str) -> Column:
@@ -139,7 +140,7 @@ def _table(rows: list[dict[str, Any]]) -> Table:
 
     return Table(
         name="d-prime-criterion",
-        caption="Sensitivity and criterion by source model and ε [95 % interval]; * everything was detected, so that "
+        caption=f"Sensitivity and criterion by source model and ε [{of} interval]; * everything was detected, so that "
         "d′ is limited by the number of answers.",
         columns=(
             Column(head="source model", show=lambda row: row["source_model"], row_head=True),
@@ -154,7 +155,7 @@ def _table(rows: list[dict[str, Any]]) -> Table:
 # ---- ratings ----
 
 
-def _roc(export: Export, rows: list[dict[str, Any]]) -> Figure:
+def _roc(export: Export, rows: list[dict[str, Any]], of: str) -> Figure:
     models, title = export.cells.models, "ROC curves from confidence ratings"
     across = min(len(models), 3)
     with drawing.ink():
@@ -170,7 +171,7 @@ def _roc(export: Export, rows: list[dict[str, Any]]) -> Figure:
         description = "; ".join(_area_words(row) for row in rows)
         svg = drawing.svg(figure, "roc", title, description)
     return Figure(
-        name="roc", title=title, description=description, svg=svg, table=_roc_table(rows),
+        name="roc", title=title, description=description, svg=svg, table=_roc_table(rows, of),
         caption="Each curve is one ε, thicker the larger it is; the diagonal is chance. Points: criteria from the "
         "strictest to the laxest.",
     )  # fmt: skip
@@ -192,11 +193,11 @@ def _area_words(row: Row) -> str:
     return f"{row['source_model']} at ε = {row['eps']:g}: area {area}"
 
 
-def _roc_table(rows: list[dict[str, Any]]) -> Table:
+def _roc_table(rows: list[dict[str, Any]], of: str) -> Table:
     return Table(
         name="roc",
         caption="Area under the ROC curve, d_a and zROC slope (1 over the standard deviation of the signal, in those "
-        "of the noise) [95 % interval]; – where the ratings do not tell it.",
+        f"of the noise) [{of} interval]; – where the ratings do not tell it.",
         columns=(
             Column(head="source model", show=lambda row: row["source_model"], row_head=True),
             Column(head="ε", show=lambda row: wording.level(row["eps"])),

@@ -77,7 +77,7 @@ def second(participants: int, censored: bool, seed: int, number: int) -> dict[st
     if found["shift"] is None or found["none"] is None:
         return {}
     shifted = found["shift"]
-    return {"mean": (shifted.low, shifted.high), "effect": shifted.effect_interval, "p": found["none"].p}
+    return {"mean": (shifted.low, shifted.high), "effect": shifted.effect_interval(), "p": found["none"].p}
 
 
 def _fitted(values: Floats, ceiling: float) -> Any:

@@ -136,11 +136,11 @@ def test_two_alternatives_give_eps50_of_people(cells):
 def test_an_effect_size_has_the_interval_of_the_noncentral_t():
     values = rng.numpy_generator(5, "effect").normal(-0.8, 1, 12)
     found, opposite = fit_normal(values, values), fit_normal(-values, -values)
-    low, high = found.effect_interval
+    low, high = found.effect_interval()
     assert low < found.effect_size < high
     assert stats.nct.cdf(found.t, 11, low * np.sqrt(12)) == pytest.approx(0.975, abs=1e-6)
     assert stats.nct.cdf(found.t, 11, high * np.sqrt(12)) == pytest.approx(0.025, abs=1e-6)
-    assert opposite.effect_interval == pytest.approx((-high, -low))
+    assert opposite.effect_interval() == pytest.approx((-high, -low))
 
 
 # ---- sections ----
@@ -340,3 +340,21 @@ def test_a_mean_of_people_beyond_the_tested_range_is_not_given(study):
     rows = checked(population.section(blind))["two_stage"]
     assert {row["reason"] for row in rows} == {"the mean over participants lies above the tested range"}
     assert all(row["geometric_mean"] is None for row in rows)
+
+
+def test_intervals_go_with_the_alpha_of_the_plan(study):
+    strict = replace(study, plan=replace(study.plan, alpha=0.01))
+
+    def width(bounds):
+        return bounds["high"] - bounds["low"]
+
+    for make, at in (
+        (sensitivity.section, lambda results: results["by_eps"][1]["d_prime"]),
+        (contrasts.section, lambda results: results["contrasts"][0]["log2_ratio"]),
+        (contrasts.section, lambda results: results["contrasts"][0]["d_z"]),
+        (population.section, lambda results: results["participants"][0]),
+    ):
+        usual, wider = make(study), make(strict)
+        assert width(at(wider.results)) > 1.2 * width(at(usual.results))
+        text = json.dumps([str(block) for block in wider.blocks])
+        assert "99 %" in text
