@@ -37,6 +37,8 @@ def mixed_model(export: Export) -> tuple[DetectionModel | None, str]:
     if (reason := _too_large(data)) is not None:
         return None, reason
     fitted = fit_detection(data)
+    if fitted.fit.separated:
+        return None, "the answers leave a parameter without a finite estimate (complete separation, say)"
     if not fitted.fit.converged:
         return None, "the search for its parameters did not converge, so that no estimate can be trusted"
     return fitted, ""

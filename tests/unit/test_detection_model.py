@@ -192,6 +192,20 @@ def test_what_is_too_large_or_too_small_for_the_mixed_model_is_said(monkeypatch,
         assert message in reason
 
 
+def test_answers_that_a_step_in_eps_explains_have_no_mixed_model(export):
+    answers = replace(export.answers, yes=export.cells.eps[export.answers.cell] > 4)
+    found, reason = mixed_model(replace(export, answers=answers))
+    assert found is None
+    assert reason == "the answers leave a parameter without a finite estimate (complete separation, say)"
+
+
+def test_a_search_that_did_not_end_gives_no_estimate(monkeypatch, export):
+    monkeypatch.setattr("analysis.mixed_models.fitting.GRADIENT_LIMIT", 0.0)
+    found, reason = mixed_model(export)
+    assert found is None
+    assert reason == "the search for its parameters did not converge, so that no estimate can be trusted"
+
+
 def test_intervals_are_those_of_t_and_both_thresholds_are_labelled(export):
     found, _ = mixed_model(export)
     results = mixed_results(found, export)
