@@ -11,7 +11,7 @@ from analysis.psychometric.goodness import GoodnessOfFit, goodness_of_fit
 from analysis.psychometric.model import LOGIT_BOX, PsychometricModel
 from analysis.psychometric.model_free import ModelFree, isotonic, model_free_thresholds, spearman_karber
 from analysis.psychometric.outcomes import FATAL, Outcome, outcomes_of_counts, outcomes_of_fit, separation
-from analysis.psychometric.posteriors import Posterior, Resolution, posterior, posterior_of
+from analysis.psychometric.posteriors import Marginals, Posterior, Resolution, posterior, posterior_batch, posterior_of
 from analysis.psychometric.priors import ASYMPTOTE, BETA, LevelPrior, beta_prior, level_prior
 from analysis.psychometric.profiles import Quantity, profile_interval
 from analysis.psychometric.shared import SharedFit, fit_shared
@@ -19,11 +19,11 @@ from analysis.psychometric.sigmoids import SIGMOIDS, WIDTH_TAIL, Family, Shape, 
 
 __all__ = [
     "ASYMPTOTE", "BETA", "FATAL", "LOGIT_BOX", "SIGMOIDS", "WIDTH_TAIL", "CurveInterval",
-    "Family", "FamilyFit", "GoodnessOfFit", "LevelPrior", "ModelFree", "Outcome",
+    "Family", "FamilyFit", "GoodnessOfFit", "LevelPrior", "Marginals", "ModelFree", "Outcome",
     "Posterior", "PsychometricFit", "PsychometricModel", "Quantity", "Resolution", "Shape",
     "SharedFit", "Sigmoid", "beta_prior", "compare_families", "fit_psychometric", "fit_shared",
     "goodness_of_fit", "interval", "isotonic", "level_prior", "linear_levels", "log_levels",
     "model_free_thresholds", "outcomes_of_counts", "outcomes_of_fit", "posterior",
-    "posterior_interval", "posterior_of", "probability", "profile_interval", "separation",
+    "posterior_batch", "posterior_interval", "posterior_of", "probability", "profile_interval", "separation",
     "shortest_interval", "single", "slope_at", "spearman_karber", "threshold_at",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The whole posterior of one data set on a grid (Schütt et al. 2016), with η integrated out where it is free.
+"""The whole posterior of data sets on grids (Schütt et al. 2016), with η integrated out where it is free.
 
 Nodes are laid where the posterior is, in some rounds of a coarse grid: midpoints of cells for m and ln w, whose density
 vanishes at both ends, so that the rule converges fast; Gauss's nodes for γ, λ and η, whose density ends at 0 with some
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from functools import cached_property
+from itertools import repeat
 from typing import Literal
 
 import numpy as np
@@ -27,13 +27,14 @@ from analysis.psychometric.sigmoids import Floats, on_axis
 Parameter = Literal["threshold", "width", "guess", "lapse", "eta"]
 PARAMETERS: tuple[Parameter, ...] = ("threshold", "width", "guess", "lapse", "eta")
 COARSE = (13, 11, 6, 6, 5)
-ROUNDS = 4
-LEAST_MASS = 3e-5
+MOST_ROUNDS, KEPT = 20, 0.6  # rounds go on as long as a range or scale falls below that share of the one before
+LEAST_MASS = 1e-5
 FEW_CELLS = 3
 FIRST_RATE = 2  # γ, λ and η come after m and ln w
 FIRST_SCALE = 0.03  # of rates, before anything is known
-MIDDLE, WIDER = (0.16, 0.5, 0.84), 0.75  # shares of a marginal; their distance is about two standard deviations
+MIDDLE, WIDER = (0.35, 0.5, 0.65), 2.2  # shares of a marginal; a normal one has 0.77 standard deviations between them
 MOST_ETA = 0.999
+CHUNK = 4  # data sets at once; more no longer fit the processor's cache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,48 +54,65 @@ class Resolution:
 
 
 YES_NO = Resolution()
-FORCED_CHOICE = Resolution(threshold=30, width=26, lapse=10, eta=8)  # with γ fixed the same effort buys finer ones
+FORCED_CHOICE = Resolution(threshold=40, width=32, lapse=12, eta=8)  # with γ fixed the same effort buys finer ones
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Marginals:
+    """Posterior of each parameter of B data sets: ``masses`` [B, n] of the nodes of each of the ``axes``."""
+
+    axes: tuple[Axis, ...]
+    masses: tuple[Floats, ...]
+
+    def mean(self, name: Parameter) -> Floats:
+        """Returns posterior means [B] (of w itself, and of m on the axis of S)."""
+        place = PARAMETERS.index(name)
+        found: Floats = (_shown(name, self.axes[place].nodes) * self.masses[place]).sum(axis=1)
+        return found
+
+    def quantiles(self, name: Parameter, shares: Floats) -> Floats:
+        """Returns the values [B, K] below which shares [K] of the posteriors lie."""
+        place = PARAMETERS.index(name)
+        return _shown(name, self.axes[place].quantiles(self.masses[place], shares))
+
+    def intervals(self, name: Parameter, level: float = 0.95) -> tuple[Floats, Floats]:
+        """Returns the bounds, each [B], of equal-tailed credible intervals."""
+        bounds = self.quantiles(name, np.array([(1 - level) / 2, (1 + level) / 2]))
+        return bounds[:, 0], bounds[:, 1]
+
+
+def _shown(name: Parameter, value: Floats) -> Floats:
+    return np.asarray(np.exp(value)) if name == "width" else value
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Posterior:
-    """``mass`` [M, W, G, A, E] of the nodes sums to 1; ``axes`` are of m (on the axis of S), ln w, γ, λ and η."""
+    """One data set's: ``mass`` [M, W, G, A, E] of the nodes of m, ln w, γ, λ and η, and its marginals (B = 1)."""
 
     model: PsychometricModel
-    axes: tuple[Axis, ...]
+    marginals: Marginals
     mass: NDArray[np.float32]
-
-    @cached_property
-    def marginals(self) -> tuple[Floats, ...]:
-        """Mass of the nodes of each parameter."""
-        return _marginals(self.mass)
 
     def nodes(self, name: Parameter) -> Floats:
         """Returns the values of a parameter at its nodes."""
-        value = self.axes[PARAMETERS.index(name)].nodes
-        return np.exp(value) if name == "width" else value
+        return _shown(name, self.marginals.axes[PARAMETERS.index(name)].nodes[0])
 
     def marginal(self, name: Parameter) -> Floats:
         """Returns the mass of a parameter's nodes."""
-        return self.marginals[PARAMETERS.index(name)]
+        return self.marginals.masses[PARAMETERS.index(name)][0]
 
     def mean(self, name: Parameter) -> float:
         """Returns the posterior mean (of w itself, and of m on the axis of S)."""
-        return float(self.nodes(name) @ self.marginal(name))
+        return float(self.marginals.mean(name)[0])
 
     def quantile(self, name: Parameter, share: float) -> float:
         """Returns the value below which ``share`` of the posterior lies."""
-        return float(self.quantiles(name, np.array([share]))[0])
-
-    def quantiles(self, name: Parameter, shares: Floats) -> Floats:
-        """Returns the values below which shares of the posterior lie, of the shape of ``shares``."""
-        value = self.axes[PARAMETERS.index(name)].quantile(self.marginal(name), shares)
-        return np.exp(value) if name == "width" else value
+        return float(self.marginals.quantiles(name, np.array([share]))[0, 0])
 
     def interval(self, name: Parameter, level: float = 0.95) -> tuple[float, float]:
         """Returns the equal-tailed credible interval."""
-        low, high = self.quantiles(name, np.array([(1 - level) / 2, (1 + level) / 2]))
-        return float(low), float(high)
+        low, high = self.marginals.intervals(name, level)
+        return float(low[0]), float(high[0])
 
     def draws(self, number: int, generator: np.random.Generator) -> dict[Parameter, Floats]:
         """Returns draws [number] of all parameters together.
@@ -108,7 +126,7 @@ class Posterior:
             marginal = self.marginal(name)
             above = np.cumsum(marginal)
             shares = above[index] - generator.uniform(size=number) * marginal[index]
-            found[name] = self.quantiles(name, np.clip(shares / above[-1], 0, 1))
+            found[name] = self.marginals.quantiles(name, np.clip(shares / above[-1], 0, 1))[0]
         if self.model.equal_asymptotes:
             found["guess"] = found["lapse"]
         return found
@@ -131,82 +149,126 @@ def posterior(
         levels: x of each row, [L].
         hits: [L].
         trials: [L].
-        resolution: number of cells; the default depends on whether γ is estimated.
+        resolution: number of nodes; the default depends on whether γ is estimated.
     """
+    marginals, mass = _posteriors(model, levels, hits[None], trials[None], resolution)
+    return Posterior(model=model, marginals=marginals, mass=mass[0] / mass[0].sum(dtype=np.float64))
+
+
+def posterior_batch(
+    model: PsychometricModel, levels: Floats, hits: Floats, trials: Floats, resolution: Resolution | None = None
+) -> Marginals:
+    """Returns the marginal posteriors of many data sets, each of which is what ``posterior`` gives.
+
+    Args:
+        model: what is fitted, and its priors.
+        levels: x of each row, [L].
+        hits: [B, L].
+        trials: [B, L].
+        resolution: number of nodes; the default depends on whether γ is estimated.
+    """
+    parts = [
+        _posteriors(model, levels, hits[begin : begin + CHUNK], trials[begin : begin + CHUNK], resolution)[0]
+        for begin in range(0, len(hits), CHUNK)
+    ]
+    names = ("low", "high", "centre", "scale")
+    axes = tuple(
+        dataclasses.replace(each[0], **{name: np.concatenate([getattr(axis, name) for axis in each]) for name in names})
+        for each in zip(*(part.axes for part in parts), strict=True)
+    )
+    masses = tuple(np.concatenate(each) for each in zip(*(part.masses for part in parts), strict=True))
+    return Marginals(axes=axes, masses=masses)
+
+
+def _posteriors(
+    model: PsychometricModel, levels: Floats, hits: Floats, trials: Floats, resolution: Resolution | None
+) -> tuple[Marginals, NDArray[np.float32]]:
     axis = on_axis(model.family, levels)
-    used = trials > 0
-    data = (axis[used], hits[used], trials[used])
-    axes = _first_axes(model, axis)
-    for _ in range(ROUNDS):
-        axes = _closer(axes, _mass(model, data, axes))
+    axes = _first_axes(model, axis, len(hits))
+    settled = np.zeros(len(hits), dtype=bool)
+    for _ in range(MOST_ROUNDS):
+        masses = _marginals(_mass(model, axis, hits, trials, axes, rough=True))
+        closer = tuple(_closer(each, mass) for each, mass in zip(axes, masses, strict=True))
+        axes, settled = tuple(map(_where, repeat(settled), axes, closer)), settled | _settled(axes, closer)
+        if settled.all():
+            break
     sizes = (resolution or (YES_NO if model.free_guess else FORCED_CHOICE)).sizes
     axes = tuple(
         dataclasses.replace(each, size=1 if each.fixed else size, rule="gauss" if number >= FIRST_RATE else "midpoint")
         for number, (each, size) in enumerate(zip(axes, sizes, strict=True))
     )
-    return Posterior(model=model, axes=axes, mass=_mass(model, data, axes))
+    mass = _mass(model, axis, hits, trials, axes)
+    return Marginals(axes=axes, masses=_marginals(mass)), mass
 
 
-def _first_axes(model: PsychometricModel, axis: Floats) -> tuple[Axis, ...]:
+def _first_axes(model: PsychometricModel, axis: Floats, number: int) -> tuple[Axis, ...]:
+    """Of ``number`` data sets, over all that a parameter may be."""
     low, high = models.box(model, axis)
-    guess = (0.0, 0.0) if model.equal_asymptotes else _asymptote_range(model.guess)
-    eta = (0.0, MOST_ETA) if model.overdispersed else (0.0, 0.0)
-    ranges = (
-        (float(low[0]), float(high[0])),
-        (float(low[1]), float(high[1])),
-        guess,
-        _asymptote_range(model.lapse),
-        eta,
-    )
-    return tuple(
-        Axis(
-            low=low,
-            high=high,
-            size=1 if low == high else size,
-            centre=low if number >= FIRST_RATE else (low + high) / 2,
-            scale=FIRST_SCALE if number >= FIRST_RATE else high - low,
-        )
-        for number, ((low, high), size) in enumerate(zip(ranges, COARSE, strict=True))
-    )
+    shapes = [_first(low[0], high[0], COARSE[0], number), _first(low[1], high[1], COARSE[1], number)]
+    free = (model.free_guess, model.lapse is None, model.overdispersed)
+    fixed = (model.guess or 0.0, model.lapse or 0.0, 0.0)
+    rates = [
+        _first(0.0, top, size, number, FIRST_SCALE) if is_free else _first(value, value, 1, number)
+        for top, size, is_free, value in zip((ASYMPTOTE, ASYMPTOTE, MOST_ETA), COARSE[2:], free, fixed, strict=True)
+    ]
+    return (*shapes, *rates)
 
 
-def _asymptote_range(fixed: float | None) -> tuple[float, float]:
-    return (0.0, ASYMPTOTE) if fixed is None else (fixed, fixed)
+def _first(low: float, high: float, size: int, number: int, scale: float | None = None) -> Axis:
+    """Nodes crowd at 0 if there is a scale."""
+    values = (low, high, (low + high) / 2 if scale is None else low, high - low if scale is None else scale)
+    low_, high_, centre, b = (np.full(number, float(value)) for value in values)
+    return Axis(low=low_, high=high_, size=size, centre=centre, scale=b)
 
 
-def _closer(axes: tuple[Axis, ...], mass: NDArray[np.float32]) -> tuple[Axis, ...]:
-    """The axes without the cells at either end that hold next to nothing, and with their nodes where the mass is."""
-    return tuple(
-        axis if axis.fixed else _closer_axis(axis, marginal)
-        for axis, marginal in zip(axes, _marginals(mass), strict=True)
-    )
+def _settled(axes: tuple[Axis, ...], closer: tuple[Axis, ...]) -> NDArray[np.bool_]:
+    """Of which data sets the closer axes are hardly shorter than those before, so that no node is wasted, [B]."""
+    kept = [
+        np.minimum((new.high - new.low) / (old.high - old.low), new.scale / old.scale) > KEPT
+        for old, new in zip(axes, closer, strict=True)
+        if not old.fixed
+    ]
+    return np.asarray(np.logical_and.reduce(kept))
 
 
-def _closer_axis(axis: Axis, marginal: Floats) -> Axis:
-    used, edges = np.flatnonzero(marginal > LEAST_MASS), axis.edges
-    spare = 1 if len(used) <= FEW_CELLS else 0  # so narrow that midpoints may have missed a neighbour's mass
-    low, high = max(used[0] - spare, 0), min(used[-1] + 1 + spare, len(edges) - 1)
-    below = np.concatenate([[0.0], np.cumsum(marginal)])
-    left, centre, right = np.interp(MIDDLE, below / below[-1], edges)
+def _where(first: NDArray[np.bool_], one: Axis, other: Axis) -> Axis:
+    """The axis of one for the data sets that are marked, of the other elsewhere."""
+    pairs = {name: (getattr(one, name), getattr(other, name)) for name in ("low", "high", "centre", "scale")}
+    return dataclasses.replace(one, **{name: np.where(first, *pair) for name, pair in pairs.items()})
+
+
+def _closer(axis: Axis, mass: Floats) -> Axis:
+    """The axis without the cells at either end that hold next to nothing, and with its nodes where the mass is."""
+    if axis.fixed:
+        return axis
+    used, edges, rows = mass > LEAST_MASS, axis.edges, np.arange(len(mass))
+    spare = used.sum(axis=1) <= FEW_CELLS  # so narrow that midpoints may have missed a neighbour's mass
+    first = np.maximum(used.argmax(axis=1) - spare, 0)
+    last = np.minimum(axis.size - used[:, ::-1].argmax(axis=1) + spare, axis.size)
+    below = np.concatenate([np.zeros((len(mass), 1)), np.cumsum(mass, axis=1)], axis=1)
+    middle = np.array([np.interp(MIDDLE, each / each[-1], ends) for each, ends in zip(below, edges, strict=True)])
     return dataclasses.replace(
-        axis, low=float(edges[low]), high=float(edges[high]), centre=float(centre), scale=float(right - left) * WIDER
-    )
+        axis, low=edges[rows, first], high=edges[rows, last], centre=middle[:, 1],
+        scale=(middle[:, 2] - middle[:, 0]) * WIDER,
+    )  # fmt: skip
 
 
-def _mass(model: PsychometricModel, data: tuple[Floats, Floats, Floats], axes: tuple[Axis, ...]) -> NDArray[np.float32]:
-    m, log_w, guess, lapse, eta = (axis.nodes for axis in axes)
-    total = log_likelihood_grid(model, *data, (m, log_w, guess, lapse, eta))
+def _mass(
+    model: PsychometricModel, axis: Floats, hits: Floats, trials: Floats, axes: tuple[Axis, ...], *, rough: bool = False
+) -> NDArray[np.float32]:
+    """Posterior [B, M, W, G, A, E] of the nodes, the largest of each data set being 1."""
+    m, log_w, guess, lapse, eta = (each.nodes for each in axes)
+    total = log_likelihood_grid(model, axis, hits, trials, (m, log_w, guess, lapse, eta), rough=rough)
     shapes, rates = _log_weights(model, axes)
-    total += shapes[:, :, None, None, None]
-    total += rates
-    total -= total.max()
+    total += shapes[..., None, None, None]
+    total += rates[:, None, None]
+    total -= total.reshape(len(total), -1).max(axis=1)[:, None, None, None, None, None]
     np.exp(total, out=total)
-    total /= total.sum(dtype=np.float64)
     return total
 
 
 def _log_weights(model: PsychometricModel, axes: tuple[Axis, ...]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Log prior plus log weight, of m and ln w [M, W], and of γ, λ and η [G, A, E]."""
+    """Log prior plus log weight, of m and ln w [B, M, W], and of γ, λ and η [B, G, A, E]."""
     m, log_w, guess, lapse, eta = (axis.nodes for axis in axes)
     weights = [axis.log_weights for axis in axes]
     threshold, width = np.zeros_like(m), np.zeros_like(log_w)
@@ -220,23 +282,20 @@ def _log_weights(model: PsychometricModel, axes: tuple[Axis, ...]) -> tuple[NDAr
         (model.beta, model.beta, BETA),
         strict=True,
     )
-    priors = [rate_prior(rate, beta)[0] if free else np.zeros(1) for rate, free, beta in rates]
+    priors = [rate_prior(rate, beta)[0] if free else np.zeros_like(rate) for rate, free, beta in rates]
     g, a, e = (prior + weight for prior, weight in zip(priors, weights[2:], strict=True))
-    shapes = (threshold + weights[0])[:, None] + width + weights[1]
-    return shapes.astype(np.float32), (g[:, None, None] + a[:, None] + e).astype(np.float32)
+    shapes = (threshold + weights[0])[:, :, None] + (width + weights[1])[:, None]
+    return shapes.astype(np.float32), (g[:, :, None, None] + a[:, None, :, None] + e[:, None, None]).astype(np.float32)
 
 
 def _marginals(mass: NDArray[np.float32]) -> tuple[Floats, ...]:
-    """Sums over all other axes, by products with ones, which are faster than sums over several axes."""
-    m, w, g, a, e = mass.shape
-    flat = mass.reshape(m * w, g * a * e)
-    shapes = (flat @ np.ones(flat.shape[1], dtype=np.float32)).reshape(m, w).astype(np.float64)
-    rates = (np.ones(len(flat), dtype=np.float32) @ flat).reshape(g, a, e).astype(np.float64)
+    """Shares [B, n] of all nodes, summed by products with ones, which are faster than sums over several axes."""
+    number, m, w, g, a, e = mass.shape
+    flat = mass.reshape(number, m * w, g * a * e)
+    shapes = (flat @ np.ones(g * a * e, dtype=np.float32)).reshape(number, m, w).astype(np.float64)
+    rates = (np.ones(m * w, dtype=np.float32) @ flat).reshape(number, g, a, e).astype(np.float64)
     sums = (
-        shapes.sum(axis=1),
-        shapes.sum(axis=0),
-        rates.sum(axis=(1, 2)),
-        rates.sum(axis=(0, 2)),
-        rates.sum(axis=(0, 1)),
-    )
-    return tuple(each / each.sum() for each in sums)
+        shapes.sum(axis=2), shapes.sum(axis=1),
+        rates.sum(axis=(2, 3)), rates.sum(axis=(1, 3)), rates.sum(axis=(1, 2)),
+    )  # fmt: skip
+    return tuple(each / each.sum(axis=1, keepdims=True) for each in sums)

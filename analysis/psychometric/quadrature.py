@@ -1,4 +1,4 @@
-"""Quadrature of one parameter with nodes where its density is: equal or Gauss's steps of s, where x = c + b sinh s.
+"""Quadrature of a parameter with nodes where its density is: equal or Gauss's steps of s, where x = c + b sinh s.
 
 Near c steps are about equal in x, in the tails they grow, so that few nodes serve a narrow density with long tails.
 """
@@ -18,70 +18,73 @@ from analysis.psychometric.sigmoids import Floats
 Rule = Literal["midpoint", "gauss"]
 FINER = 16  # points of a distribution function for each node
 LEAST_MASS = 1e-30
-FEWEST = 4  # nodes that a cubic spline needs
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Axis:
-    """n = ``size`` nodes over [``low``, ``high``], closest at ``centre``; ``scale`` is b. A fixed parameter has one."""
+    """n = ``size`` nodes over [``low``, ``high``], closest at ``centre``, of B data sets, each [B]; ``scale`` is b.
 
-    low: float
-    high: float
+    A fixed parameter has one node, ``low``.
+    """
+
+    low: Floats
+    high: Floats
     size: int
-    centre: float = 0.0
-    scale: float = 1.0
+    centre: Floats
+    scale: Floats
     rule: Rule = "midpoint"
 
     @property
     def fixed(self) -> bool:
         """Whether there is nothing to integrate."""
-        return self.low == self.high
+        return self.size == 1
 
     @property
     def nodes(self) -> Floats:
-        """Values of the parameter, [n]."""
-        return np.array([self.low]) if self.fixed else self.at(places(self.rule, self.size)[0])
+        """Values of the parameter, [B, n]."""
+        return self.low[:, None] if self.fixed else self.at(places(self.rule, self.size)[0])
 
     @property
     def edges(self) -> Floats:
-        """Ends of the cells that the nodes stand for, [n + 1]."""
-        return np.array([self.low]) if self.fixed else self.at(places(self.rule, self.size)[2])
+        """Ends of the cells that the nodes stand for, [B, n + 1]."""
+        return self.low[:, None] if self.fixed else self.at(places(self.rule, self.size)[2])
 
     @property
     def log_weights(self) -> Floats:
-        """Logarithms of what a density at the nodes is to be multiplied by, [n]."""
+        """Logarithms of what a density at the nodes is to be multiplied by, [B, n]."""
         if self.fixed:
-            return np.zeros(1)
+            return np.zeros((len(self.low), 1))
         nodes, weights, _ = places(self.rule, self.size)
-        first, last = self._ends
-        return np.log(weights * (last - first) * self.scale * np.cosh(first + (last - first) * nodes))
+        first, length = self._s
+        return np.log(weights * length * self.scale[:, None] * np.cosh(first + length * nodes))
 
     @property
-    def _ends(self) -> tuple[float, float]:
-        first, last = np.arcsinh((np.array([self.low, self.high]) - self.centre) / self.scale)
-        return float(first), float(last)
+    def _s(self) -> tuple[Floats, Floats]:
+        """The least s and the length of its range, [B, 1]."""
+        first, last = (np.arcsinh((end - self.centre) / self.scale)[:, None] for end in (self.low, self.high))
+        return first, last - first
 
     def at(self, t: Floats) -> Floats:
-        """Returns the parameter at shares t, 0 to 1, of the range of s."""
-        first, last = self._ends
-        return np.clip(self.centre + self.scale * np.sinh(first + (last - first) * t), self.low, self.high)
+        """Returns the parameter [B, K] at shares t [K] or [B, K], 0 to 1, of the range of s."""
+        first, length = self._s
+        value = self.centre[:, None] + self.scale[:, None] * np.sinh(first + length * t)
+        return np.clip(value, self.low[:, None], self.high[:, None])
 
-    def quantile(self, mass: Floats, share: Floats) -> Floats:
-        """Returns the values below which shares of the mass [n] of the nodes lie.
+    def quantiles(self, mass: Floats, shares: Floats) -> Floats:
+        """Returns the values [B, K] below which shares [K] of the mass [B, n] of the nodes lie.
 
         The logarithm of the density over s, a parabola where it is normal, is a cubic spline between the nodes.
         """
         if self.fixed:
-            return np.full(np.shape(share), self.low)
+            return np.broadcast_to(self.low[:, None], (len(self.low), len(shares)))
         nodes, weights, _ = places(self.rule, self.size)
         points = np.linspace(0, 1, FINER * self.size + 1)
-        heights = np.log(np.maximum(mass / mass.max(), LEAST_MASS) / weights)
-        if self.size < FEWEST:
-            density = np.exp(np.interp(points, nodes, heights))
-        else:
-            density = np.exp(np.minimum(CubicSpline(nodes, heights)(points), heights.max() + 1))
-        below = np.concatenate([[0.0], np.cumsum(density[1:] + density[:-1])])
-        return self.at(np.interp(np.asarray(share) * below[-1], below, points))
+        heights = np.log(np.maximum(mass / mass.max(axis=1, keepdims=True), LEAST_MASS) / weights)
+        between = CubicSpline(nodes, heights, axis=1)(points)
+        density = np.exp(np.minimum(between, heights.max(axis=1, keepdims=True) + 1))
+        below = np.cumsum(density[:, 1:] + density[:, :-1], axis=1)
+        found = [np.interp(shares * each[-1], np.concatenate([[0.0], each]), points) for each in below]
+        return self.at(np.array(found))
 
 
 @cache
