@@ -108,7 +108,7 @@ def _settings(results: Row, manifest: Row) -> str:
     settings = results["settings"]
     versions = ", ".join(f"{name} {version}" for name, version in manifest["versions"].items() if version)
     return (
-        f"Intervals are at {confidence(1 - settings['level'])} and, where nothing else is said, rest on "
+        f"Where nothing else is said, intervals are at {confidence(1 - settings['level'])} and rest on "
         f"{thousands(settings['bootstrap'])} bootstrap draws of whole participants (seed {settings['seed']}). The "
         f"psychometric function is P(yes) = γ + (1 − γ − λ) S(log₂ ε), where ε = 0 is exact: P(yes) = γ. "
         f"The power law is P(yes) = λ/2 + (1 − λ) Φ((ε/ε₁)ᵇ − k), with k and λ shared by the source models. "

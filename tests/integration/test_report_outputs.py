@@ -193,7 +193,7 @@ def test_intervals_have_the_level_that_goes_with_the_plans_alpha(planned):
     assert "rates with 99 % intervals in brackets" in page
     methods = (planned / "methods.txt").read_text()
     assert "Tests were judged at α = 0.01" in methods
-    assert "Intervals are at 99 %" in methods
+    assert "intervals are at 99 %" in methods
     study = read_study(planned.parent / "export", plan=planned.parent / "plan.toml", replicates=100, progress=False)
     cells = study.export.cells
     wide, narrow = (estimate(cells, replicates=100, seed=1, progress=False, level=level) for level in (0.99, 0.95))
