@@ -32,7 +32,7 @@ detection <- read("contrast_detection")
 for (size in unique(detection$size)) {
   rows <- detection[detection$size == size, ]
   links <- list(list("mafc.weib", mafc.weib(4), cloglog), list("mafc.probit", mafc.probit(4), qnorm),
-                list("mafc.logit", mafc.logit(4), qlogis))
+                list("mafc.logit", mafc.logit(4), qlogis), list("mafc.cauchit", mafc.cauchit(4), qcauchy))
   for (link in links) {
     model <- glm(cbind(right, trials - right) ~ log10(contrast), binomial(link[[2]]), rows, control = exact)
     show(paste("size", size, link[[1]]), threshold_and_width(model, link[[3]]))
