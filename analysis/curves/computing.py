@@ -1,7 +1,8 @@
 """All that is known of one source model's curve, as JSON types: fit, intervals, goodness, other shapes, no shape.
 
-The curve is that of all participants' pooled answers. Its profile intervals and goodness of fit speak of these answers;
-for the interval that speaks of people, participants are drawn again (the one in the summary).
+The curve is that of all participants' pooled answers. Threshold, width and slope each have two intervals. The default
+speaks of people: participants are drawn again, t(P − 1) on the logarithm (that of ε₅₀ is the one in the summary). The
+other, by profile likelihood, and goodness of fit speak of these answers, as if one person had given them all.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ from analysis.psychometric import (
     probability,
     profile_interval,
     separation,
+    shortest_interval,
 )
+from analysis.psychometric.profiles import value_of
 from analysis.study import Study
 from analysis.trials import Answers, Cells
 
@@ -40,6 +43,10 @@ LARGEST_SAMPLE = 1000
 GRID = 61
 ORDER_BLOCKS = 8
 DRAWN_PEOPLE = 40
+QUANTITIES = {
+    "eps50": Quantity(), "width_octaves": Quantity(name="width"), "slope_per_octave": Quantity(name="slope"),
+}  # fmt: skip
+PROFILES = {"eps50": "eps50_profile", "width_octaves": "width_profile", "slope_per_octave": "slope_profile"}
 
 
 def curves_of(study: Study) -> dict[str, Row]:
@@ -56,7 +63,8 @@ def curve_of(study: Study, cells: Cells, index: int) -> Row:
     model = estimates.model_of(study.export.task, cells.choices)
     pooled = yes.sum(axis=0), trials.sum(axis=0)
     found = outcomes_of_counts(levels, *pooled, guess=model.guess)
-    row: Row = {"by_eps": _points(cells, columns)}
+    level = 1 - study.plan.alpha
+    row: Row = {"by_eps": _points(cells, columns, level)}
     if {Outcome.NO_TRIALS, Outcome.ONE_LEVEL, Outcome.NO_CATCH_TRIALS} & set(found):
         return row | _outcome_words(found)
     fit = fit_psychometric(model, levels, pooled[0][None], pooled[1][None])
@@ -66,15 +74,16 @@ def curve_of(study: Study, cells: Cells, index: int) -> Row:
         return row
     draws = _draws(study, index)
     samples = min(LARGEST_SAMPLE, study.replicates)
+    families = compare_families(model, levels, *pooled, seed=study.seed, samples=samples, level=level)
     return row | {
         "participants": estimates.participants_of(cells, index),
-        "parameters": _parameters(fit, draws, estimates.participants_of(cells, index)),
+        "parameters": _parameters(fit, draws, estimates.participants_of(cells, index), level),
         "goodness_of_fit": _goodness(fit, samples, study.seed),
         "residuals_by_order": _by_order(study.export.answers, columns, probability(fit, levels)[0]),
-        "overdispersion": _overdispersion(fit),
-        "families": [_open(dataclasses.asdict(each)) for each in compare_families(model, levels, *pooled)],
-        "model_free": _model_free(fit, samples, study.seed),
-        "curve": _band(fit, draws),
+        "overdispersion": _overdispersion(fit, level),
+        "families": [_open(dataclasses.asdict(each)) for each in families],
+        "model_free": _model_free(fit, samples, study.seed, level),
+        "curve": _band(fit, draws, level),
     }
 
 
@@ -95,9 +104,9 @@ def people_of(study: Study) -> Row | None:
     return {"fit": fit, "saw": saw}
 
 
-def _points(cells: Cells, columns: NDArray[np.int64]) -> list[Row]:
+def _points(cells: Cells, columns: NDArray[np.int64], level: float) -> list[Row]:
     yes, trials = cells.yes[:, columns], cells.trials[:, columns]
-    low, high = intervals.clustered_wilson(yes, trials)
+    low, high = intervals.clustered_wilson(yes, trials, level)
     hits, total = yes.sum(axis=0), trials.sum(axis=0)
     return [
         {"eps": float(cells.eps[column]), "trials": int(total[i]), "hits": int(hits[i]),
@@ -122,29 +131,25 @@ def _draws(study: Study, index: int) -> list[PsychometricFit]:
     return [fit for draw in estimates.estimates_of(study).draws if (fit := draw.psychometric[index]) is not None]
 
 
-def _parameters(fit: PsychometricFit, draws: Sequence[PsychometricFit], people: int) -> Row:
-    by_profile = {
-        "threshold": profile_interval(fit), "width": profile_interval(fit, Quantity(name="width")),
-        "slope": profile_interval(fit, Quantity(name="slope")),
-    }  # fmt: skip
-    replicates = np.concatenate([draw.threshold for draw in draws])
-    low, high = intervals.t_interval(fit.threshold[0], replicates, people)
-    profile = [float(2 ** bound[0]) for bound in by_profile["threshold"]]
-    estimate = float(2 ** fit.threshold[0])
-    return {
-        "eps50": _interval(estimate, float(2**low), float(2**high)),
-        "eps50_profile": _interval(estimate, *profile),
-        "width_octaves": _interval(float(fit.width[0]), *(float(bound[0]) for bound in by_profile["width"])),
-        "slope_per_octave": _interval(slope(fit), *(float(bound[0]) for bound in by_profile["slope"])),
-        "guess": float(fit.guess[0]),
-        "lapse": float(fit.lapse[0]),
-    }
+def _parameters(fit: PsychometricFit, draws: Sequence[PsychometricFit], people: int, level: float) -> Row:
+    row: Row = {}
+    for name, quantity in QUANTITIES.items():
+        low, high = (float(bound[0]) for bound in profile_interval(fit, quantity, level))
+        if quantity.name == "threshold":
+            low, high = 2**low, 2**high
+        row[name] = _by_people(fit, draws, quantity, people, level)
+        row[PROFILES[name]] = _interval(row[name]["estimate"], low, high)
+    return row | {"guess": float(fit.guess[0]), "lapse": float(fit.lapse[0])}
 
 
-def slope(fit: PsychometricFit) -> float:
-    """Returns (1 − γ − λ) S′ at the threshold, per unit of x, of the first data set."""
-    at = probability(fit, fit.threshold[:1] + np.array([-1e-4, 1e-4]))[0]
-    return float((at[1] - at[0]) / 2e-4)
+def _by_people(
+    fit: PsychometricFit, draws: Sequence[PsychometricFit], quantity: Quantity, people: int, level: float
+) -> Row:
+    """Estimate ± t(P − 1) × bootstrap error, on log₂ ε, ln w or ln slope."""
+    own, *others = (value_of(fit.model, quantity, each.fit.parameters) for each in (fit, *draws))
+    low, high = intervals.t_interval(own[0], np.concatenate(others), people, level)
+    turned = np.exp2 if quantity.name == "threshold" else np.exp
+    return _interval(*(float(turned(each)) for each in (own[0], low, high)))
 
 
 def _interval(estimate: float, low: float, high: float) -> Row:
@@ -195,21 +200,22 @@ def _by_order(answers: Answers, columns: NDArray[np.int64], predicted: Floats) -
     return found
 
 
-def _overdispersion(fit: PsychometricFit) -> Row:
+def _overdispersion(fit: PsychometricFit, level: float) -> Row:
+    """η with the shortest interval, which reaches 0 where the posterior does; ε₅₀ with equal tails."""
     model = dataclasses.replace(fit.model, overdispersed=True)
     found = posterior(model, fit.levels, fit.hits[0], fit.trials[0])
-    low, high = found.interval("eta")
-    bounds = (float(2**bound) for bound in found.interval("threshold"))
+    low, high = shortest_interval(found, "eta", level)
+    bounds = (float(2**bound) for bound in found.interval("threshold", level))
     return {
-        "eta": _interval(found.mean("eta"), low, high),
+        "eta": {"estimate": found.mean("eta"), "low": low, "high": high},
         "eps50": _interval(float(2 ** found.quantile("threshold", 0.5)), *bounds),
     }
 
 
-def _model_free(fit: PsychometricFit, samples: int, seed: int) -> Row:
+def _model_free(fit: PsychometricFit, samples: int, seed: int, level: float) -> Row:
     found = model_free_thresholds(
         fit.levels, fit.hits[0], fit.trials[0], guess=float(fit.guess[0]), lapse=float(fit.lapse[0]), seed=seed,
-        samples=samples,
+        samples=samples, level=level,
     )  # fmt: skip
     return {
         name: None if not np.isfinite(value) else _interval(
@@ -219,10 +225,10 @@ def _model_free(fit: PsychometricFit, samples: int, seed: int) -> Row:
     }  # fmt: skip
 
 
-def _band(fit: PsychometricFit, draws: Sequence[PsychometricFit]) -> Row:
+def _band(fit: PsychometricFit, draws: Sequence[PsychometricFit], level: float) -> Row:
     finite = fit.levels[np.isfinite(fit.levels)]
     grid = np.linspace(finite.min(), finite.max(), GRID)
     curve = probability(fit, grid)[0]
-    low, high = intervals.percentile_interval(np.concatenate([probability(draw, grid) for draw in draws]))
+    low, high = intervals.percentile_interval(np.concatenate([probability(draw, grid) for draw in draws]), level)
     values = {"eps": 2**grid, "estimate": curve, "low": np.minimum(low, curve), "high": np.maximum(high, curve)}
     return {name: [float(x) for x in value] for name, value in values.items()}

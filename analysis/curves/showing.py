@@ -14,11 +14,12 @@ from analysis.curves.computing import DRAWN_PEOPLE, curves_of, people_of
 from analysis.psychometric import SIGMOIDS
 from analysis.study import Study
 from analysis.trials import Task
-from analysis.wording import bracket, grey, number, p_value, percent
+from analysis.wording import bracket, confidence, grey, number, p_value, percent
 
 TITLE = "Psychometric functions"
 ACROSS = 3
 AGREE_OCTAVES = 0.25
+JUDGED_SHAPE = ("deviance", "weight", "favoured_p")
 SHORT: dict[Task, str] = {"yes-no": "answers “yes”", "2afc": "right answers", "same-different": "answers “different”"}
 
 
@@ -37,7 +38,9 @@ def section(study: Study) -> Section:
     blocks += [_outcomes(name, row) for name, row in found.items() if row["outcomes"]]
     blocks.append(_figure(study, found))
     if known:
-        blocks += [_parameters(known), _goodness(known), *_family_blocks(known), _residuals(study, known)]
+        level = confidence(study.plan.alpha)
+        blocks += [_parameters(known, level), _profiles(known, level), _goodness(known, level)]
+        blocks += [*_family_blocks(known, level), _residuals(study, known)]
     results = {"family": estimates.model_of(study.export.task, cells.choices).family, "source_models": found}
     return Section(name="curves", title=TITLE, results=results, blocks=tuple(blocks), methods=_methods(known))
 
@@ -52,8 +55,9 @@ def _refusal(study: Study) -> str | None:
 def _introduction() -> str:
     return (
         "P(yes) = γ + (1 − γ − λ) S(log₂ ε) fitted to the pooled answers of all participants; at ε = 0 it is γ. "
-        "Two intervals stand side by side. That over participants is about people: participants are drawn again. The "
-        "profile likelihood is about these answers, as if one person had given them all, and so is usually narrower."
+        "Threshold, width and slope have two intervals. The first is about people: participants are drawn again. The "
+        "profile likelihood is about these answers, as if one person had given them all, and so is usually narrower; "
+        "it is no ground for a statement about people."
     )
 
 
@@ -74,11 +78,14 @@ def _methods(known: dict[str, Row]) -> str:
     samples = next(iter(known.values()))["goodness_of_fit"]["samples"]
     return (
         "Psychometric functions of each source model were fitted by maximum a posteriori (γ and λ where estimated: "
-        "Beta(1, 10) on 0 to 0.5; ln w: normal around 3 octaves, standard deviation 1). Profile likelihood intervals "
-        f"compare with χ²(1). Goodness of fit: deviance against {wording.thousands(samples)} refitted parametric "
-        "bootstrap samples. Overdispersion η (beta-binomial, Beta(1, 10)): the posterior on a grid, with all other "
-        f"parameters integrated out. {len(SIGMOIDS)} shapes were compared by AIC; model-free thresholds are those of "
-        "isotonic rates (PAVA) and of Spearman and Kärber, with binomial bootstrap intervals."
+        "Beta(1, 10) on 0 to 0.5; ln w: normal around 3 octaves, standard deviation 1). Intervals over participants: "
+        "t(P − 1) × bootstrap error on the logarithm. Profile likelihood intervals compare with χ²(1), without the "
+        "prior of γ and λ. Goodness of fit: deviance in excess of the rows that can contribute to it, against "
+        f"{wording.thousands(samples)} refitted parametric bootstrap samples. Overdispersion η (beta-binomial, "
+        "Beta(1, 10)): the posterior on a grid, with all other parameters integrated out. "
+        f"{len(SIGMOIDS)} shapes were compared by AIC, and each with the report’s by refitted samples of the latter "
+        "(Williams 1970); model-free thresholds are those of isotonic rates (PAVA) and of Spearman and Kärber, with "
+        "binomial bootstrap intervals."
     )
 
 
@@ -98,11 +105,13 @@ def _figure(study: Study, found: dict[str, Row]) -> Figure:
             drawing.proportion_axis(panels[index], SHORT[study.export.task] if index % ACROSS == 0 else "")
         description = "; ".join(_words(name, row) for name, row in found.items())
         svg = drawing.svg(figure, "curves", title, description)
+    level = confidence(study.plan.alpha)
     return Figure(
-        name="curves", title=title, description=description, svg=svg, table=_point_table(found),
-        caption="Points: pooled answers, their area growing with their number, with 95 % intervals over participants. "
-        "Line and band: fitted curve with its 95 % interval over participants; fine lines: γ and 1 − λ; bar: ε₅₀ with "
-        f"its interval over participants. Thin grey: participants (at most {DRAWN_PEOPLE}), each with one γ and one λ "
+        name="curves", title=title, description=description, svg=svg, table=_point_table(found, level),
+        caption=f"Points: pooled answers, their area growing with their number, with {level} intervals over "
+        "participants. Line and band: fitted curve with its interval "
+        "over participants; fine lines: γ and 1 − λ; bar: ε₅₀ with its interval over participants. "
+        f"Thin grey: participants (at most {DRAWN_PEOPLE}), each with one γ and one λ "
         "for all source models; with few answers each they lean on the priors.",
     )  # fmt: skip
 
@@ -159,11 +168,11 @@ def _words(name: str, row: Row) -> str:
     )
 
 
-def _point_table(found: dict[str, Row]) -> Table:
+def _point_table(found: dict[str, Row], level: str) -> Table:
     rows = [{"source_model": name, **each} for name, row in found.items() for each in row["by_eps"]]
     return Table(
         name="curve-points",
-        caption="Pooled answers by source model and ε [95 % interval over participants].",
+        caption=f"Pooled answers by source model and ε [{level} interval over participants].",
         columns=(
             Column(head="source model", show=lambda row: row["source_model"], row_head=True),
             Column(head="ε", show=lambda row: wording.level(row["eps"])),
@@ -177,27 +186,38 @@ def _point_table(found: dict[str, Row]) -> Table:
 # ---- parameters and goodness of fit ----
 
 
-def _parameters(known: dict[str, Row]) -> Table:
-    rows = [{"source_model": name, **row["parameters"]} for name, row in known.items()]
+def _parameters(known: dict[str, Row], level: str) -> Table:
     return Table(
         name="curve-parameters",
-        caption="Parameters of the fitted curves [95 % interval]. ε₅₀: over participants (about people) "
-        "and by profile likelihood (about these answers). Width: octaves from 5 % to 95 % of the rise; slope: at ε₅₀, "
-        "per octave; both by profile likelihood.",
+        caption=f"Parameters of the fitted curves [{level} interval over participants: about people]. Width: octaves "
+        "from 5 % to 95 % of the rise; slope: at ε₅₀, per octave; γ and λ: estimates alone.",
         columns=(
             Column(head="source model", show=lambda row: row["source_model"], row_head=True),
-            Column(head="ε₅₀, participants", show=lambda row: bracket(row["eps50"], grey)),
-            Column(head="ε₅₀, profile", show=lambda row: bracket(row["eps50_profile"], grey)),
+            Column(head="ε₅₀", show=lambda row: bracket(row["eps50"], grey)),
             Column(head="width", show=lambda row: bracket(row["width_octaves"])),
             Column(head="slope", show=lambda row: bracket(row["slope_per_octave"])),
             Column(head="γ", show=lambda row: percent(row["guess"])),
             Column(head="λ", show=lambda row: percent(row["lapse"])),
         ),
-        rows=rows,
+        rows=[{"source_model": name, **row["parameters"]} for name, row in known.items()],
     )
 
 
-def _goodness(known: dict[str, Row]) -> Table:
+def _profiles(known: dict[str, Row], level: str) -> Table:
+    return Table(
+        name="curve-profiles",
+        caption=f"The same with {level} profile likelihood intervals: about these answers alone.",
+        columns=(
+            Column(head="source model", show=lambda row: row["source_model"], row_head=True),
+            Column(head="ε₅₀", show=lambda row: bracket(row["eps50_profile"], grey)),
+            Column(head="width", show=lambda row: bracket(row["width_profile"])),
+            Column(head="slope", show=lambda row: bracket(row["slope_profile"])),
+        ),
+        rows=[{"source_model": name, **row["parameters"]} for name, row in known.items()],
+    )
+
+
+def _goodness(known: dict[str, Row], level: str) -> Table:
     rows = [
         {"source_model": name, **{k: v for k, v in row["goodness_of_fit"].items() if k != "residuals"},
          "eta": row["overdispersion"]["eta"], "eps50_overdispersed": row["overdispersion"]["eps50"]}
@@ -206,8 +226,8 @@ def _goodness(known: dict[str, Row]) -> Table:
     return Table(
         name="curve-fit",
         caption="Goodness of fit: deviance and Pearson’s X² with p from refitted bootstrap samples (rows less "
-        "parameters: df); p trend: of the residuals over the prediction. η: overdispersion between levels, 0 to 1, and "
-        "ε₅₀ with η integrated out [95 % of the posterior].",
+        "parameters: df); p trend: of the residuals over the prediction. η: overdispersion between levels, 0 to 1 "
+        f"[shortest interval with {level} of the posterior], and ε₅₀ with η integrated out [{level} of the posterior].",
         columns=(
             Column(head="source model", show=lambda row: row["source_model"], row_head=True),
             Column(head="deviance", show=lambda row: number(row["deviance"])),
@@ -225,25 +245,28 @@ def _goodness(known: dict[str, Row]) -> Table:
 # ---- does the answer rest on the shape? ----
 
 
-def _family_blocks(known: dict[str, Row]) -> list[Block]:
+def _family_blocks(known: dict[str, Row], level: str) -> list[Block]:
     rows = []
     for name, row in known.items():
         rows += [{"source_model": name, "way": each["family"], **_of_family(each)} for each in row["families"]]
         rows += [
-            {"source_model": name, "way": words, "eps50": row["model_free"][key], "deviance": None, "weight": None}
+            {"source_model": name, "way": words, "eps50": row["model_free"][key], **dict.fromkeys(JUDGED_SHAPE)}
             for key, words in (("pava", "isotonic (PAVA)"), ("spearman_karber", "Spearman-Kärber"))
         ]
     table = Table(
         name="curve-families",
-        caption="ε₅₀ under every shape of S [95 % profile likelihood] and without a shape [95 % binomial bootstrap]; "
-        "weight: Akaike’s, over the shapes. Spearman-Kärber is a mean, the others are medians. – where the rates "
-        "do not run through the whole rise within the tested range.",
+        caption=f"ε₅₀ under every shape of S [{level} profile likelihood] and without a shape [{level} binomial "
+        "bootstrap]; weight: Akaike’s, over the shapes, all with as many parameters, so that BIC ranks them alike; p: "
+        "how often this shape gains as much over the report’s where the report’s is true (refitted bootstrap samples). "
+        "Spearman-Kärber is a mean, the others are medians. – where the rates do not run through the whole rise within "
+        "the tested range, and for the report’s own shape.",
         columns=(
             Column(head="source model", show=lambda row: row["source_model"], row_head=True),
             Column(head="shape", show=lambda row: row["way"]),
             Column(head="ε₅₀", show=lambda row: bracket(row["eps50"], grey)),
             Column(head="deviance", show=lambda row: number(row["deviance"])),
             Column(head="weight", show=lambda row: number(row["weight"])),
+            Column(head="p", show=lambda row: p_value(row["favoured_p"])),
         ),
         rows=rows,
     )
@@ -252,7 +275,7 @@ def _family_blocks(known: dict[str, Row]) -> list[Block]:
 
 def _of_family(each: Row) -> Row:
     eps50 = {"estimate": each["threshold"], "low": each["threshold_low"], "high": each["threshold_high"]}
-    return {"eps50": eps50, "deviance": each["deviance"], "weight": each["weight"]}
+    return {"eps50": eps50, **{name: each[name] for name in JUDGED_SHAPE}}
 
 
 def _agreement(name: str, row: Row) -> str:

@@ -71,7 +71,15 @@ def spearman_karber(x: Floats, rates: Floats) -> float:
 
 
 def model_free_thresholds(
-    levels: Floats, hits: Floats, trials: Floats, *, guess: float, lapse: float, seed: int, samples: int = 500
+    levels: Floats,
+    hits: Floats,
+    trials: Floats,
+    *,
+    guess: float,
+    lapse: float,
+    seed: int,
+    samples: int = 500,
+    level: float = 0.95,
 ) -> ModelFree:
     """Returns both thresholds of one set of counts [L], at half of the way from γ to 1 − λ."""
     signal = np.flatnonzero(np.isfinite(levels) & (trials > 0))
@@ -83,7 +91,7 @@ def model_free_thresholds(
     drawn = np.array([
         _both(x, generator.binomial(n.astype(np.int64), rates).astype(float), n, guess, lapse) for _ in range(samples)
     ])  # fmt: skip
-    low, high = _bounds(drawn)
+    low, high = _bounds(drawn, (1 - level) / 2)
     return ModelFree(
         pava=own[0],
         pava_low=low[0],
@@ -100,12 +108,12 @@ def _both(x: Floats, hits: Floats, trials: Floats, guess: float, lapse: float) -
     return crossing(x, corrected, 0.5), spearman_karber(x, corrected)
 
 
-def _bounds(drawn: Floats) -> tuple[list[float], list[float]]:
-    """Percentiles of each column; NaN where more than 2.5 % of the samples have no threshold."""
+def _bounds(drawn: Floats, tail: float) -> tuple[list[float], list[float]]:
+    """Percentiles of each column; NaN where a larger share than ``tail`` of the samples has no threshold."""
     low, high = [], []
     for column in drawn.T:
         known = column[np.isfinite(column)]
-        enough = len(known) > 0.975 * len(column)
-        low.append(float(np.quantile(known, 0.025)) if enough else float("nan"))
-        high.append(float(np.quantile(known, 0.975)) if enough else float("nan"))
+        enough = len(known) > (1 - tail) * len(column)
+        low.append(float(np.quantile(known, tail)) if enough else float("nan"))
+        high.append(float(np.quantile(known, 1 - tail)) if enough else float("nan"))
     return low, high

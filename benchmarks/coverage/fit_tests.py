@@ -10,7 +10,7 @@ import numpy as np
 from analysis.psychometric import PsychometricFit, goodness_of_fit
 from benchmarks.coverage.acceptance import Share, erred, uniform
 
-SAMPLES = 199
+SAMPLES = 99
 ALPHA = 0.05
 STATISTICS = {"p": "deviance", "pearson p": "Pearson’s X²"}
 

@@ -37,8 +37,8 @@ from benchmarks.coverage.acceptance import Gate, Share, covered
 from core import rng
 
 M, W, GUESS = 0.1, 1.2, 0.03
-BATCH, BATCHES = 250, 8  # 2000 data sets a cell
-HEAVY = 50  # data sets of a batch with a posterior of η
+BATCH, BATCHES = 500, 4  # 2000 data sets a cell
+HEAVY = 100  # data sets of a batch with a posterior of η
 PRIOR_BATCH, PRIOR_BATCHES, DRAWS = 20, 50, 99
 REPORT_WIDTH = (1.44, 1.0)  # 0.6 of the range that is tested, as 3 octaves are of the usual five
 WIDTH_PRIOR = (1.2, 0.5)  # of calibration, where parameters are drawn from the prior

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -23,12 +25,15 @@ from analysis.psychometric import (
     model_free_thresholds,
     outcomes_of_counts,
     outcomes_of_fit,
+    posterior,
     probability,
     profile_interval,
     separation,
+    shortest_interval,
     slope_at,
     threshold_at,
 )
+from analysis.psychometric.goodness import excess
 from analysis.psychometric.overdispersion import log_kernel
 
 LEVELS = np.array([-np.inf, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0])
@@ -131,9 +136,41 @@ def test_model_free_thresholds_surround_a_symmetric_curve():
 
 
 def test_all_families_are_compared_and_their_weights_sum_to_one():
-    found = compare_families(NORMAL, LEVELS, YES, TRIALS)
+    found = compare_families(NORMAL, LEVELS, YES, TRIALS, seed=1, samples=50)
     assert [each.family for each in found] == list(SIGMOIDS)
     assert sum(each.weight for each in found) == pytest.approx(1)
+    assert [each.family for each in found if each.favoured_p is None] == ["normal"]
+    assert {round(each.bic - each.aic, 9) for each in found} == {round(4 * (np.log(140) - 2), 9)}
+
+
+def test_a_shape_that_fits_better_than_chance_would_make_of_the_models_is_found_out():
+    levels = np.array([-np.inf, *np.linspace(-4, 4, 9)])
+    trials = np.full(10, 400.0)
+    hits = np.round(trials * np.where(np.isfinite(levels), 0.5 + np.arctan(levels / 0.3) / np.pi, 0.0))
+    heavy = {each.family: each for each in compare_families(NORMAL, levels, hits, trials, seed=1, samples=99)}
+    assert heavy["student-t"].favoured_p == 0.01
+    light = compare_families(replace(NORMAL, family="student-t"), levels, hits, trials, seed=1, samples=99)
+    assert min(each.favoured_p for each in light if each.favoured_p is not None) > 0.05
+
+
+def test_an_interval_of_eta_reaches_zero_where_answers_hang_together_no_more_than_chance_has_it():
+    calm = posterior(replace(NORMAL, overdispersed=True), LEVELS, YES, TRIALS)
+    low, high = shortest_interval(calm, "eta")
+    assert low < 0.005 < calm.interval("eta")[0] + 0.005
+    assert high - low <= np.diff(calm.interval("eta"))[0]
+    wild = posterior(replace(NORMAL, overdispersed=True), LEVELS, np.array([3.0, 18, 2, 16, 4, 20, 20]), TRIALS)
+    assert shortest_interval(wild, "eta")[0] > 0.1
+
+
+def test_profiles_hold_no_prior_of_the_asymptotes():
+    flat = interval(fitted(replace(NORMAL, beta=1.0)), Quantity(name="width"))
+    found = interval(fitted(), Quantity(name="width"))
+    assert (found.low, found.high) == pytest.approx((flat.low, flat.high), rel=1e-6)
+
+
+def test_a_deviance_counts_only_rows_that_can_deviate():
+    p = np.array([[0.0, 0.5, 1.0, 1.0], [0.1, 0.5, 0.9, 1.0 - 1e-7]])
+    assert excess(np.array([3.0, 3.0]), p).tolist() == [2.0, 0.0]
 
 
 @pytest.mark.parametrize(
