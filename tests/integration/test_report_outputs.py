@@ -76,10 +76,10 @@ def test_the_structure_tree_of_the_pdf_names_rows_columns_and_figures(planned):
     heads = [text for text in objects.values() if b"/S/TH/" in text]
     page = (planned / "index.html").read_text()
     bodies = [
-        re.findall(r"<tr[^>]*>.*?</tr>", body, re.DOTALL)[:40]
+        re.findall(r"<tr[^>]*>.*?</tr>", body, re.DOTALL)
         for body in re.findall(r"<tbody>(.*?)</tbody>", page, re.DOTALL)
     ]
-    rows = sum(row.count("<th scope=row") for body in bodies for row in body)
+    rows = sum(row.count("<th scope=row") for body in bodies for row in (body[:40] if len(body) > 48 else body))
     assert sum(b"/Scope/Row" in text for text in heads) == rows > 100
     assert sum(b"/Scope/Column" in text for text in heads) == page.count('<th scope="col"')
     assert len(heads) == rows + page.count('<th scope="col"')
