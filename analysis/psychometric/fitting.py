@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -66,11 +68,17 @@ def fit_psychometric(model: PsychometricModel, levels: Floats, hits: Floats, tri
     if len(finite) < 2 or hits.shape != trials.shape or hits.shape[-1] != len(levels):
         raise ValueError(f"expected 2 levels or more and [B, {len(levels)}] counts, got {len(finite)} and {hits.shape}")
     search = _best_of_four if model.overdispersed else newton_fits
-    parts = [
-        search(model, axis, hits[begin : begin + BATCH], trials[begin : begin + BATCH])
-        for begin in range(0, len(hits), BATCH)
-    ]
+    chunks = [slice(begin, begin + BATCH) for begin in range(0, len(hits), BATCH)]
+    parts = _each(lambda rows: search(model, axis, hits[rows], trials[rows]), chunks)
     return fit_of(model, levels, hits, trials, _joined(parts))
+
+
+def _each(work: Callable[[slice], Fit], chunks: list[slice]) -> list[Fit]:
+    """Results in the order of the chunks, which threads share: no chunk knows of another, and numpy lets them run."""
+    if len(chunks) == 1:
+        return [work(chunks[0])]
+    with ThreadPoolExecutor(max_workers=min(len(chunks), os.cpu_count() or 1)) as pool:
+        return list(pool.map(work, chunks))
 
 
 def _best_of_four(model: PsychometricModel, axis: Floats, hits: Floats, trials: Floats) -> Fit:

@@ -99,7 +99,8 @@ class Posterior:
 
     def marginal(self, name: Parameter) -> Floats:
         """Returns the mass of a parameter's nodes."""
-        return self.marginals.masses[PARAMETERS.index(name)][0]
+        found: Floats = self.marginals.masses[PARAMETERS.index(name)][0]
+        return found
 
     def mean(self, name: Parameter) -> float:
         """Returns the posterior mean (of w itself, and of m on the axis of S)."""
