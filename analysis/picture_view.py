@@ -1,4 +1,9 @@
-"""The section "pictures": which pictures fool the machine unseen, picture by picture."""
+"""The section "pictures": which pictures fool the machine unseen, picture by picture.
+
+The pictures that are listed were picked for their answers, so that intervals which hold for one picture would be too
+short for them: of R listed ones among N those at 1 − αR/N are given, of which a share α misses at most, on average (the
+false coverage rate of Benjamini & Yekutieli 2005, Journal of the American Statistical Association 100, 71–81).
+"""
 
 from __future__ import annotations
 
@@ -9,9 +14,9 @@ from matplotlib.figure import Figure as Drawing
 
 from analysis import drawing, undetected, wording
 from analysis.blocks import Block, Column, Figure, Paragraph, Section, Table
-from analysis.intervals import wilson
+from analysis.intervals import normal_quantile, wilson
 from analysis.study import Study
-from analysis.wording import bracket, number, plain_percent, thousands
+from analysis.wording import bracket, confidence, number, plain_percent, thousands
 
 Row = dict[str, Any]
 TITLE = "Picture by picture"
@@ -26,12 +31,15 @@ def section(study: Study) -> Section:
     rows = stimuli(study)
     if not rows:
         return _silent("no_outcomes", "of no picture is it known whether it fools its source model")
-    ranked = pictures(rows)
-    results = {"pictures": ranked, "noticing_and_margin": by_picture(rows)}
+    ranked, level = pictures(rows, 1 - study.plan.alpha), confidence(study.plan.alpha)
+    results = {
+        "pictures": ranked, "listed": listed(ranked, study.plan.alpha), "noticing_and_margin": by_picture(rows),
+    }  # fmt: skip
     return Section(
-        name="pictures", title=TITLE, results=results, blocks=tuple(_blocks(study, rows, ranked)),
-        methods="Pictures were ranked by the lower end of the 95 % Wilson interval of the share of answers, over all "
-        "ε, in which they fooled a source model and were not noticed.",
+        name="pictures", title=TITLE, results=results, blocks=tuple(_blocks(study, rows, results["listed"])),
+        methods=f"Pictures were ranked by the lower end of the {level} Wilson interval of the share of answers, over "
+        "all ε, in which they fooled a source model and were not noticed; intervals of listed pictures are widened for "
+        "their having been picked (false coverage rate, Benjamini & Yekutieli 2005).",
     )  # fmt: skip
 
 
@@ -62,7 +70,7 @@ def stimuli(study: Study) -> list[Row]:
     ]  # fmt: skip
 
 
-def pictures(rows: list[Row]) -> list[Row]:
+def pictures(rows: list[Row], level: float) -> list[Row]:
     """Returns a row a picture × source model, the most dangerous first: answers in which it fools and is not noticed.
 
     Ranked by the lower bound of Wilson's interval, so that a picture that was shown twice does not come first.
@@ -71,21 +79,28 @@ def pictures(rows: list[Row]) -> list[Row]:
     for row in rows:
         total = sums.setdefault((row["source_id"], row["model"]), np.zeros(3, dtype=int))
         total += [row["answers"], row["answers"] * row["fooled"], (row["answers"] - row["seen"]) * row["fooled"]]
-    ranked = [_picture(*key, *map(int, total)) for key, total in sums.items()]
+    ranked = [_picture(*key, *map(int, total), level) for key, total in sums.items()]
     return sorted(
         ranked, key=lambda row: (-row["rate"]["low"], -row["rate"]["estimate"], row["source_id"], row["model"])
     )
 
 
-def _picture(source: str, model: str, answers: int, fooling: int, unseen: int) -> Row:
-    low, high = wilson(np.array(float(unseen)), np.array(float(answers)))
+def listed(ranked: list[Row], alpha: float) -> list[Row]:
+    """Returns the first ``TOP`` rows of ``pictures`` with undetected answers, with intervals widened for the choice."""
+    top = [row for row in ranked if row["undetected"] > 0][:TOP]
+    level = 1 - alpha * len(top) / len(ranked)
+    keys = ("source_id", "model", "answers", "fooling", "undetected")
+    return [_picture(*(row[key] for key in keys), level) for row in top]
+
+
+def _picture(source: str, model: str, answers: int, fooling: int, unseen: int, level: float) -> Row:
+    low, high = wilson(np.array(float(unseen)), np.array(float(answers)), normal_quantile(level))
     rate = {"estimate": unseen / answers, "low": float(low), "high": float(high)}
     return {"source_id": source, "model": model, "answers": answers, "fooling": fooling, "undetected": unseen,
             "rate": rate}  # fmt: skip
 
 
-def _blocks(study: Study, rows: list[Row], ranked: list[Row]) -> list[Block]:
-    top = [row for row in ranked if row["undetected"] > 0][:TOP]
+def _blocks(study: Study, rows: list[Row], top: list[Row]) -> list[Block]:
     blocks: list[Block] = []
     if top:
         worst = top[0]
@@ -93,7 +108,7 @@ def _blocks(study: Study, rows: list[Row], ranked: list[Row]) -> list[Block]:
             f"Most often fooling unseen: {worst['source_id']} against {worst['model']}, in {worst['undetected']} of "
             f"{wording.plural(worst['answers'], 'answer')}. Few answers a picture make such a list uncertain."
         )
-        blocks += [Paragraph(text=text, kind="result"), _table(top)]
+        blocks += [Paragraph(text=text, kind="result"), _table(top, confidence(study.plan.alpha))]
     else:
         blocks.append(Paragraph(text="No picture fooled its source model and went unnoticed.", kind="result"))
     if any(row["margin"] is not None for row in rows):
@@ -104,11 +119,12 @@ def _blocks(study: Study, rows: list[Row], ranked: list[Row]) -> list[Block]:
     return blocks
 
 
-def _table(rows: list[Row]) -> Table:
+def _table(rows: list[Row], level: str) -> Table:
     return Table(
         name="pictures",
         caption=f"The {len(rows)} pictures that most surely fool their source model unseen: answers over all ε, those "
-        "to levels that fool, those of them that did not notice, and their share of all in % [95 % interval].",
+        "to levels that fool, those of them that did not notice, and their share of all in % [interval; on average at "
+        f"least {level} of those listed hold].",
         columns=(
             Column(head="picture", show=lambda row: row["source_id"], row_head=True),
             Column(head="source model", show=lambda row: row["model"]),

@@ -13,9 +13,11 @@ from benchmarks.coverage import (
     mixed_model_studies,
     own_thresholds,
     people,
+    picture_studies,
     ratings_and_times,
     sensitivities,
     single_curves,
+    threshold_studies,
 )
 from benchmarks.coverage.cell import Cell
 from benchmarks.coverage.people import People
@@ -50,7 +52,8 @@ CURVES = (
 
 
 PRINTED = (
-    *joint_studies.CELLS, *machine_studies.CELLS, *sensitivities.CELLS, *ratings_and_times.CELLS, *own_thresholds.CELLS,
+    *joint_studies.CELLS, *threshold_studies.CELLS, *picture_studies.CELLS, *machine_studies.CELLS,
+    *sensitivities.CELLS, *ratings_and_times.CELLS, *own_thresholds.CELLS,
     *checks_and_fits.CELLS,
 )  # fmt: skip
 

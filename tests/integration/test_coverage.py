@@ -125,6 +125,8 @@ def test_what_is_printed_of_people_keeps_its_promise(name, times):
     [
         ("undetected-usual", 25),
         ("undetected-few-pictures", 25),
+        ("at-threshold-unlike", 3),
+        ("pictures-p24-x1", 50),
         ("machines-accuracy-300", 4),
         ("machines-compared-30-0", 2),
         ("machines-curve-40", 2),

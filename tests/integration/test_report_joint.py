@@ -369,6 +369,19 @@ def test_the_first_picture_is_one_that_fools_and_is_missed(study):
     assert [row["rate"]["low"] for row in ranked] == sorted((row["rate"]["low"] for row in ranked), reverse=True)
 
 
+def test_listed_pictures_have_intervals_that_allow_for_having_been_picked(study):
+    section = picture_view.section(study)
+    ranked, top = section.results["pictures"], section.results["listed"]
+    assert [row["source_id"] for row in top] == [row["source_id"] for row in ranked[: picture_view.TOP]]
+    for one, other in zip(top, ranked, strict=False):
+        assert one["rate"]["low"] < other["rate"]["low"] <= other["rate"]["high"] < one["rate"]["high"]
+    strict = picture_view.section(dataclasses.replace(study, plan=Plan(alpha=0.01)))
+    assert strict.results["listed"][0]["rate"]["low"] < top[0]["rate"]["low"]
+    assert any(
+        "at least 99 % of those listed hold" in block.caption for block in strict.blocks if hasattr(block, "rows")
+    )
+
+
 # ---- checks and exclusions ----
 
 
