@@ -1,8 +1,8 @@
 """gunicorn's settings, as ``flask --app study_app serve`` uses them: names and meanings are gunicorn's.
 
-Our modules are imported here, once, before the workers are forked; each makes its own app and connections.
-A browser keeps its connection between two answers, so that none pays for a new one. A worker that is told to stop
-finishes what it has begun. Whatever comes before our own limits (``study_app.security``) is limited here.
+Our modules are imported here, once, before the workers are forked; each makes its own app and connections. A browser
+keeps its connection between two answers, so that none pays for a new one. A worker that is told to stop finishes what
+it has begun. Whatever comes before our own limits (``study_app.security``) is limited here.
 """
 
 from __future__ import annotations
