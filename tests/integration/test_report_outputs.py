@@ -15,9 +15,10 @@ import pytest
 from scipy.stats import t as student
 
 from analysis import report
-from analysis.estimates import estimate
+from analysis.estimates import estimate, estimates_of
 from analysis.pdf_headers import mark_row_heads
 from analysis.study import read_study
+from analysis.threshold_draws import threshold_draws, thresholds_of
 from analysis.trials import TRIALS_FILE
 from core import rng
 from tests.simulated_export import write_evaluation, write_export
@@ -216,6 +217,17 @@ def test_sections_that_speak_of_the_same_thing_give_the_same_number(planned):
     for row in results["contrasts"]["contrasts"]:
         ends = [models[row[side]]["threshold"][row["quantity"]]["estimate"] for side in ("first", "second")]
         assert row["ratio"]["estimate"] == pytest.approx(ends[0] / ends[1], rel=1e-12)
+
+
+def test_all_sections_look_at_one_set_of_draws(planned):
+    study = read_study(planned.parent / "export", plan=planned.parent / "plan.toml", replicates=100, progress=False)
+    found = estimates_of(study)
+    assert estimates_of(study) is found
+    apart = threshold_draws(study.export.cells, study.export.task, replicates=100, seed=1)
+    for own, other in zip(thresholds_of(study), apart, strict=True):
+        assert own.draws.shape == (100, 2)
+        np.testing.assert_allclose(own.draws, other.draws, rtol=1e-9)
+        np.testing.assert_allclose(own.point, other.point, rtol=1e-9)
 
 
 def test_without_typst_the_page_is_complete_and_one_line_says_what_is_missing(tmp_path):
