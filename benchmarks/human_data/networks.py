@@ -42,22 +42,16 @@ Therefore thresholds are compared, which stand for half of what each observer ca
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """The fitted curve of one network beside that of people; m and w in log10 of the level, 95 % intervals.
+    """The fitted curve of one network beside that of people.
 
     Attributes:
-        ratio: threshold of the network over that of people.
+        curve: with intervals from standard errors over pictures.
+        ratio: threshold of the network over that of people, with its 95 % interval.
         share: right answers by level, [L], and ``fit``, the curve.
     """
 
     name: str
-    m: float
-    w: float
-    naming_errors: float
-    deviance: float
-    df: int
-    p: float
-    m_interval: tuple[float, float]
-    w_interval: tuple[float, float]
+    curve: Curve
     ratio: float
     ratio_interval: tuple[float, float]
     share: Floats
@@ -91,18 +85,19 @@ def _network(data: Distortion, people: Curve, participants: int, key: str) -> Ne
     threshold = interval(found, Quantity(), "quasi-t")
     width = interval(found, Quantity(name="width"), "quasi-t")
     df = len(right) - found.free_parameters
-    errors = [half / quantile for half, quantile in (
-        ((threshold.high - threshold.low) / 2, float(student.ppf(0.975, df))),
-        ((people.m_interval[1] - people.m_interval[0]) / 2, t_quantile(participants)),
-    )]  # fmt: skip
-    difference, half = threshold.estimate - people.m, t_quantile(participants) * float(np.hypot(*errors))
+    own = (threshold.high - threshold.low) / 2 / float(student.ppf(0.975, df))
+    quantile = t_quantile(participants)
+    theirs = (people.m_interval[1] - people.m_interval[0]) / 2 / quantile
+    difference, half = threshold.estimate - people.m, float(quantile * np.hypot(own, theirs))
+    deviance = float(found.deviance[0])
+    curve = Curve(
+        family=FAMILY, m=threshold.estimate, w=width.estimate, naming_errors=naming(data, found), deviance=deviance,
+        df=df, p=float(chi2.sf(deviance, df)), m_interval=(threshold.low, threshold.high),
+        w_interval=(width.low, width.high),
+    )  # fmt: skip
     return Network(
-        name=NAMES[key], m=threshold.estimate, w=width.estimate, naming_errors=naming(data, found),
-        deviance=float(found.deviance[0]), df=df, p=float(chi2.sf(found.deviance[0], df)),
-        m_interval=(threshold.low, threshold.high), w_interval=(width.low, width.high),
-        ratio=float(10**difference),
-        ratio_interval=(float(10 ** (difference - half)), float(10 ** (difference + half))),
-        share=right / trials, fit=found,
+        name=NAMES[key], curve=curve, ratio=10**difference,
+        ratio_interval=(10 ** (difference - half), 10 ** (difference + half)), share=right / trials, fit=found,
     )  # fmt: skip
 
 
@@ -126,7 +121,7 @@ def _table(data: Distortion, people: Curve, machines: Sequence[Network]) -> str:
         f"| who | m ({unit}) | m, log₁₀ | w, log₁₀ | errors of naming | deviance (df) | ratio to people |",
         "|---|---|---|---|---|---|---|",
     ]
-    for name, curve, ratio in [("people", people, "1"), *((m.name, m, _ratio(m)) for m in machines)]:
+    for name, curve, ratio in [("people", people, "1"), *((m.name, m.curve, _ratio(m)) for m in machines)]:
         (low, high), (narrow, wide) = curve.m_interval, curve.w_interval
         lines.append(
             f"| {name} | {10**curve.m:.3g} | {curve.m:.3f} [{low:.3f}, {high:.3f}] | {curve.w:.2f} "
@@ -158,7 +153,7 @@ def description(found: Sequence[tuple[Distortion, Curve, Sequence[Network]]]) ->
     """Returns the figure's alternative text."""
     rows = "; ".join(
         f"{data.which}: people m {10**people.m:.3g}, "
-        + ", ".join(f"{network.name} {10**network.m:.3g}" for network in machines)
+        + ", ".join(f"{network.name} {10**network.curve.m:.3g}" for network in machines)
         for data, people, machines in found
     )
     return f"Share of right answers of people and of three networks over contrast and over noise. Thresholds, {rows}"

@@ -113,6 +113,6 @@ def test_thresholds_of_networks_are_compared_with_those_of_people(data):
     people = geirhos.read(data / "geirhos" / "noise.csv", "noise", unanswered="wrong")
     curve = geirhos.curve(people, networks.FAMILY)
     for network in networks.networks(people, curve, participants=5):
-        assert network.ratio == pytest.approx(10 ** (network.m - curve.m))
+        assert network.ratio == pytest.approx(10 ** (network.curve.m - curve.m))
         assert network.ratio_interval[0] < network.ratio < network.ratio_interval[1]
-        assert np.log10(network.ratio_interval[1] / network.ratio) > (network.m_interval[1] - network.m) / 2
+        assert np.log10(network.ratio_interval[1] / network.ratio) > (network.curve.m_interval[1] - network.curve.m) / 2
