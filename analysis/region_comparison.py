@@ -31,7 +31,7 @@ def comparisons(
     """Returns how the first set differs from every other source of maps, and the blocks that show it.
 
     Args:
-        study: for replicates, seed and bars.
+        study: for bars.
         read: annotation sets with their records; the first is compared with the others and with runs' maps.
         directories: of the runs.
     """
@@ -54,7 +54,7 @@ def comparisons(
             text = f"{plural(left_out, 'picture')} left out of the comparison with {other.name}: maps of another size."
             blocks.append(Paragraph(text=text, kind="note"))
         if rows:
-            found.append(_compared(study, mine, other, rows))
+            found.append(_compared(mine, other, rows))
             figure = figure or _figure(path, mine, other, rows, shown)
     if not found:
         return [], [*blocks, Paragraph(text=NO_MAPS, kind="refusal")]
@@ -63,17 +63,14 @@ def comparisons(
     return found, [*blocks, figure] if figure else blocks
 
 
-def _compared(study: Study, people: Source, other: Source, rows: Sequence[Row]) -> Row:
-    name = f"{people.name}/{other.name}"
+def _compared(people: Source, other: Source, rows: Sequence[Row]) -> Row:
     labels = sorted({row["source_class"] for row in rows})
     return {
         "people": people.name, "other": other.name, "threshold_people": people.threshold,
         "threshold_other": other.threshold,
-        **region_maps.summarised(rows, study.replicates, study.seed, name),
+        **region_maps.summarised(rows),
         "classes": {
-            label: region_maps.summarised(
-                [row for row in rows if row["source_class"] == label], study.replicates, study.seed, f"{name}/{label}"
-            )
+            label: region_maps.summarised([row for row in rows if row["source_class"] == label])
             for label in labels
         },
     }  # fmt: skip
@@ -108,7 +105,7 @@ def _comparison_table(found: Sequence[Row]) -> Table:
     caption = (
         f"How the consensus of {found[0]['people']} (τ = {found[0]['threshold_people']:g}) differs from other maps of "
         "the same pictures: IoU of the pixels above each threshold, Spearman’s ρ over pixels, areas; means over "
-        "pictures with 95 % intervals that resample pictures."
+        "pictures with 95 % t intervals."
     )
     rows = [{key: value for key, value in row.items() if key != "classes"} for row in found]
     return Table(name="maps", caption=caption, columns=columns, rows=rows)

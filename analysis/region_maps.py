@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from analysis.intervals import LEVEL, mean_interval
 from analysis.wording import NONE, number
-from core import config, kept_maps, rng
-from core.annotations.agreement import LEAST_PICTURES, estimate
+from core import config, kept_maps
+from core.annotations.agreement import LEAST_PICTURES
 from core.annotations.consensus import salient
 from core.annotations.sets import SetRecord
 from core.kept_maps import KeptMaps
@@ -110,29 +111,18 @@ def spearman(one: Levels, two: Levels) -> float | None:
     return float((centred[0] * centred[1]).sum() / scale) if scale > 0 else None
 
 
-def summarised(rows: Sequence[Row], replicates: int, seed: int, name: str) -> Row:
-    """Returns the mean of each measure over pictures with its 95 % interval, which resamples five pictures or more."""
+def summarised(rows: Sequence[Row], level: float = LEVEL) -> Row:
+    """Returns the mean of each measure over pictures with its t interval, of five pictures or more."""
     found: Row = {"pictures": len(rows)}
-    replicates = replicates if len(rows) >= LEAST_PICTURES else 0
-    values = {key: np.asarray([np.nan if row[key] is None else row[key] for row in rows]) for key in MEASURES}
-    drawn: dict[str, list[float]] = {key: [] for key in MEASURES}
-    for chosen in _resamples(len(rows), replicates, seed, name):
-        for key, column in values.items():
-            drawn[key].append(_mean(column[chosen]))
-    for key, column in values.items():
-        found[key] = estimate(_mean(column), np.asarray(drawn[key]))
+    for key in MEASURES:
+        values = np.asarray([row[key] for row in rows if row[key] is not None], dtype=float)
+        enough = len(values) >= LEAST_PICTURES
+        bounds = mean_interval(values, level) if enough else (values.mean() if len(values) else None, None, None)
+        found[key] = {
+            name: None if bound is None else float(bound)
+            for name, bound in zip(("estimate", "low", "high"), bounds, strict=True)
+        }
     return found
-
-
-def _mean(values: NDArray[np.float64]) -> float:
-    usable = values[np.isfinite(values)]
-    return float(usable.mean()) if len(usable) else float("nan")
-
-
-def _resamples(count: int, replicates: int, seed: int, name: str) -> Iterator[NDArray[np.int64]]:
-    generator = rng.numpy_generator(seed, "salient regions", name)
-    for _ in range(replicates):
-        yield generator.integers(count, size=count)
 
 
 def _ranks(levels: Levels) -> NDArray[np.float64]:

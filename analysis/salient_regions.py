@@ -187,11 +187,11 @@ def _methods(results: Row) -> str:
         f"Salient regions were drawn by {plural(first['people'], 'annotator')} on "
         f"{plural(first['pictures'], 'picture')}; their consensus is {method}, salient above "
         f"{first['consensus']['threshold']:g}. Agreement is the mean Dice and IoU of pairs, Krippendorff’s α and "
-        "Fleiss’ κ, with Poisson-bootstrap intervals over pictures."
+        "Fleiss’ κ, with t intervals of Poisson-bootstrap errors over pictures."
     )
     if results["comparisons"]:
         text += (
             " Consensus and automatic maps were compared by IoU above each source’s threshold, Spearman’s ρ over "
-            "pixels and area, with percentile intervals over pictures."
+            "pixels and area, with t intervals over pictures."
         )
     return text

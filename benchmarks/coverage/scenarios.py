@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from benchmarks.coverage import (
+    agreements,
     checks_and_fits,
     demo_design,
     joint_studies,
@@ -39,14 +40,15 @@ PEOPLE = (
 
 
 CURVES = (
-    *(Curve(task=task, trials=n, lapse=lapse, tested=n == 10 and lapse > 0)
+    *(Curve(task=task, trials=n, lapse=lapse, tested=(task, n, lapse) == ("yes-no", 10, 0.05))
       for task in ("2afc", "yes-no") for n in (10, 20, 40) for lapse in (0.0, 0.05)),
-    *(Curve(task=task, trials=n, tested=True) for task in ("2afc", "yes-no") for n in (20, 40)),
+    *(Curve(task=task, trials=20, tested=True, integrated=True) for task in ("2afc", "yes-no")),
+    *(Curve(task=task, trials=40, tested=task == "yes-no") for task in ("2afc", "yes-no")),
     *(Curve(task=task, trials=40, upper_half=True, tested=task == "yes-no") for task in ("2afc", "yes-no")),
     *(Curve(task=task, trials=20, lapse=0.05, upper_half=True) for task in ("2afc", "yes-no")),
     Curve(task="yes-no", trials=40, family="gumbel", fitted="gumbel"),
     *(Curve(task=task, trials=40, wide=True) for task in ("2afc", "yes-no")),
-    *(Curve(task=task, trials=40, eta=0.2) for task in ("2afc", "yes-no")),
+    *(Curve(task=task, trials=40, eta=0.2, integrated=True) for task in ("2afc", "yes-no")),
     *(Curve(task="yes-no", trials=n, family="student-t", tested=True) for n in (40, 160)),
 )  # fmt: skip
 
@@ -54,7 +56,7 @@ CURVES = (
 PRINTED = (
     *joint_studies.CELLS, *threshold_studies.CELLS, *picture_studies.CELLS, *machine_studies.CELLS,
     *sensitivities.CELLS, *ratings_and_times.CELLS, *own_thresholds.CELLS,
-    *checks_and_fits.CELLS,
+    *checks_and_fits.CELLS, *agreements.CELLS, *pooled_curves.CELLS,
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t as student
 
 from core import rng
 from core.errors import DataError
@@ -119,23 +120,30 @@ class Totals:
         self.drawn += times[:, None] * sums[None, :]
 
     def measures(self) -> dict[str, Any]:
-        """Returns each measure with its 95 % percentile interval, of sums in the order of ``SUMS``."""
-        point, drawn = indices(self.sums), indices(self.drawn)
-        enough = self.sums[0] >= LEAST_PICTURES
-        table = {name: estimate(float(point[name]), drawn[name] if enough else drawn[name][:0]) for name in point}
-        return {"pictures": int(self.sums[0]), **table}
+        """Returns each measure with its 95 % interval over pictures, of sums in the order of ``SUMS``."""
+        point, drawn, pictures = indices(self.sums), indices(self.drawn), int(self.sums[0])
+        shown = slice(None) if pictures >= LEAST_PICTURES else slice(0)
+        table = {name: estimate(float(point[name]), drawn[name][shown], pictures) for name in point}
+        return {"pictures": pictures, **table}
 
 
-def estimate(value: float, drawn: Floats) -> dict[str, float | None]:
-    """Returns a value with the 2.5 and 97.5 % points of its replicates; ``None`` for what is not defined.
+def estimate(value: float, drawn: Floats, units: int) -> dict[str, float | None]:
+    """Returns a value ± t(N − 1) × the standard error from its replicates; ``None`` for what is not defined.
 
-    Without an interval where fewer than nine in ten replicates have a value.
+    The error is the replicates' standard deviation times √(N / (N − 1)): with few units their percentiles are too sure.
+    Nothing above 1 or below −1, which no measure of agreement can be. Without an interval where fewer than nine in ten
+    replicates have a value.
+
+    Args:
+        value: of all units.
+        drawn: of the bootstrap replicates.
+        units: pictures or annotators that were resampled, N.
     """
     usable = drawn[np.isfinite(drawn)]
     if not np.isfinite(value) or not len(drawn) or len(usable) < 0.9 * len(drawn):
         return {"estimate": value if np.isfinite(value) else None, "low": None, "high": None}
-    low, high = np.quantile(usable, (0.025, 0.975))
-    return {"estimate": value, "low": float(low), "high": float(high)}
+    half = float(student.ppf(0.975, units - 1) * usable.std(ddof=1) * np.sqrt(units / (units - 1)))
+    return {"estimate": value, "low": max(value - half, -1.0), "high": min(value + half, 1.0)}
 
 
 def over_annotators(pairs: Mapping[tuple[str, str], Floats], replicates: int, seed: int) -> dict[str, Any]:
@@ -160,7 +168,10 @@ def over_annotators(pairs: Mapping[tuple[str, str], Floats], replicates: int, se
     with np.errstate(divide="ignore", invalid="ignore"):
         shares = {name: drawn[place] / drawn[0] for place, name in ((1, "dice"), (2, "iou"))}
     whole = table.sum(axis=(1, 2))
-    return {name: estimate(float(whole[place] / whole[0]), shares[name]) for place, name in ((1, "dice"), (2, "iou"))}
+    return {
+        name: estimate(float(whole[place] / whole[0]), shares[name], len(names))
+        for place, name in ((1, "dice"), (2, "iou"))
+    }
 
 
 def check_replicates(replicates: int) -> None:

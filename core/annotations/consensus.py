@@ -291,7 +291,8 @@ class _Pass:
             drawn = totals.drawn / totals.drawn[:, :1] if totals.sums[0] >= LEAST_PICTURES else totals.drawn[:0]
         point = totals.sums / totals.sums[0]
         compared = {
-            key: agreement.estimate(float(point[place]), drawn[:, place]) for place, key in ((1, "dice"), (2, "iou"))
+            key: agreement.estimate(float(point[place]), drawn[:, place], int(totals.sums[0]))
+            for place, key in ((1, "dice"), (2, "iou"))
         }
         return row | {"compared_pictures": int(totals.sums[0]), **compared}
 

@@ -169,8 +169,8 @@ def test_fewer_than_five_pictures_give_no_interval():
 
 
 def test_what_is_not_defined_has_no_number_and_few_replicates_are_refused():
-    assert estimate(np.nan, np.ones(100)) == {"estimate": None, "low": None, "high": None}
-    assert estimate(0.5, np.full(100, np.nan)) == {"estimate": 0.5, "low": None, "high": None}
+    assert estimate(np.nan, np.ones(100), 9) == {"estimate": None, "low": None, "high": None}
+    assert estimate(0.5, np.full(100, np.nan), 9) == {"estimate": 0.5, "low": None, "high": None}
     with pytest.raises(DataError, match="bootstrap: expected 0 .no intervals. or at least 100 replicates, got 99"):
         check_replicates(99)
     with pytest.raises(DataError, match="threshold: expected at least 0 and below 1, got 1"):
