@@ -225,7 +225,7 @@ def test_all_sections_look_at_one_set_of_draws(planned):
     assert estimates_of(study) is found
     apart = threshold_draws(study.export.cells, study.export.task, replicates=100, seed=1)
     for own, other in zip(thresholds_of(study), apart, strict=True):
-        assert own.draws.shape == (100, 2)
+        assert own.draws.shape == (100, 3)
         np.testing.assert_allclose(own.draws, other.draws, rtol=1e-9)
         np.testing.assert_allclose(own.point, other.point, rtol=1e-9)
 
