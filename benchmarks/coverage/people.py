@@ -28,6 +28,7 @@ EPS_DPRIME1, EXPONENT, LAPSE = 5.0, 1.3, 0.02
 SD_MODEL = 0.25  # octaves; the difference of two models has √2 of it
 MARGIN = 0.5  # octaves
 REPLICATES = 200
+FEW = 10  # participants
 WORDS = {"eps_dprime1": "ε at d′ = 1", "eps50": "ε₅₀"}
 
 
@@ -53,6 +54,15 @@ class People:
             f"{self.task}, {self.participants} participants × {self.trials} trials a level, sd of log₂ ε₁ {self.sd:g} "
             f"octaves, {self.models} source models{apart}"
         )
+
+    @property
+    def timid(self) -> bool:
+        """Whether contrasts are documented as conservative: a draw of few people holds few answers of a flat curve.
+
+        Of 8 participants a draw holds 5 different ones in the mean, and thresholds of 2AFC, which has half of the range
+        for its rise, jump more between draws than between studies: 3 of 240 tests erred.
+        """
+        return self.task == "2afc" and self.participants < FEW
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -151,9 +161,10 @@ def shares(people: People, rows: Sequence[dict[str, Any]]) -> list[Share]:
     ratio = truth[main][0] - truth[main][-1]
     last = people.models - 2  # the pair of the first and the last model
     contrast = [row["contrast"][last] for row in judged]
-    found.append(covered(f"ratio of {WORDS[main]}, first to last model, clustered", contrast, ratio, "inside"))
+    found.append(covered(f"ratio of {WORDS[main]}, first to last model, clustered", contrast, ratio,
+                         "not below" if people.timid else "inside"))  # fmt: skip
     if people.shift == 0:
-        found += _errors(rows, judged)
+        found += _errors(people, rows, judged)
     found.append(_equivalence(judged, last, ratio, people))
     two_stage = _known(rows, "two_stage")
     found.append(covered(f"difference of {WORDS[main]}, two stages", two_stage, truth_of_pair(people), "inside"))
@@ -165,10 +176,11 @@ def truth_of_pair(people: People) -> float:
     return -people.shift if people.models == 2 else 0.0
 
 
-def _errors(rows: Sequence[dict[str, Any]], judged: Sequence[dict[str, Any]]) -> list[Share]:
+def _errors(people: People, rows: Sequence[dict[str, Any]], judged: Sequence[dict[str, Any]]) -> list[Share]:
     alpha = 0.05
     family: Gate = "not above"
-    tests = [erred("test of a difference of thresholds", [row["p"][0] < alpha for row in judged], "inside")]
+    alone: Gate = "not above" if people.timid else "inside"
+    tests = [erred("test of a difference of thresholds", [row["p"][0] < alpha for row in judged], alone)]
     if len(judged[0]["p"]) > 1:
         tests += [
             erred("any of the family after Holm", [min(row["p_holm"]) < alpha for row in judged], family),
