@@ -6,6 +6,7 @@ from typing import Any
 
 from analysis import figures, tables
 from analysis.blocks import Block, Finding, Paragraph, Section
+from analysis.estimates import REASONS
 from analysis.wording import bracket, grey, level, number, p_value, percent
 
 Row = dict[str, Any]
@@ -26,11 +27,17 @@ def section(results: Row) -> Section:
     blocks: list[Block] = [figures.detection(results)]
     if any(model["threshold"]["eps50"]["not_estimable"] is None for model in results["source_models"].values()):
         blocks.append(Paragraph(text=SCALE[tables.words_of(results["data"])]))
-    blocks += [tables.thresholds(results), *_shared(results["observers"])]
+    blocks += [tables.thresholds(results), *_other_task(results["data"]), *_shared(results["observers"])]
     return Section(
         name="detection", title="What people noticed, and from which ε on", results={}, blocks=tuple(blocks),
         findings=findings(results),
     )  # fmt: skip
+
+
+def _other_task(data: Row) -> list[Block]:
+    if data["task"] == "yes-no":
+        return []
+    return [Paragraph(text=f"ε at d′ = 1 is not estimable: {REASONS['other_task']}.", kind="refusal")]
 
 
 def findings(results: Row) -> tuple[Finding, ...]:

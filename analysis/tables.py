@@ -79,8 +79,8 @@ def thresholds(results: Row) -> Table:
     return Table(
         name="thresholds",
         caption=f"Thresholds{unit_words(results['data'])} with {level_of(results)} intervals. Width (octaves, from 5 % "
-        "to 95 % of the rise) and deviance belong to the psychometric function of ε₅₀, the exponent b to the power law "
-        "of d′.",
+        "to 95 % of the rise) and deviance belong to the psychometric function of ε₅₀"
+        + (", the exponent b to the power law of d′." if results["data"]["task"] == "yes-no" else "."),
         columns=(
             Column(head="threshold", show=lambda row: THRESHOLDS[row["threshold"]], row_head=True),
             Column(head="source model", show=lambda row: row["source_model"]),
@@ -90,7 +90,7 @@ def thresholds(results: Row) -> Table:
             Column(head="shape", show=_shape),
             Column(head="deviance (df)", show=_deviance),
         ),
-        rows=threshold_rows(results),
+        rows=[row for row in threshold_rows(results) if row["reason"] != "other_task"],
     )  # fmt: skip
 
 
