@@ -137,17 +137,19 @@ class System:
 
 
 class Factor:
-    """A of given weights: ``root`` is L⁻¹ of D = LL', ``half`` is C L'⁻¹ [R, G q], and S = ``schur`` its factor."""
+    """A of given weights: ``root`` is L⁻¹ of D = LL', ``half`` is C L'⁻¹ [q, R, G], and S = ``schur`` its factor."""
 
     def __init__(self, system: System, weight: Floats) -> None:
         self.system = system
         block = np.linalg.cholesky(_diagonal(system, weight))
         self.root: Floats = np.linalg.inv(block) if block.shape[1] > 1 else 1 / block
-        across, cross = _across(system, weight), _cross(system, weight)
-        self.half = np.einsum("rgj,gij->rgi", cross, self.root).reshape(
-            system.size, system.own.shape[1] * system.groups
-        )
-        self.schur = cholesky(across - self.half @ self.half.T, lower=True) if system.size else across
+        cross, schur = _cross(system, weight), _across(system, weight)
+        self.half = np.zeros_like(cross)
+        for i in range(len(cross)):
+            for j in range(i + 1):  # L⁻¹ is lower triangular
+                self.half[i] += cross[j] * self.root[:, i, j]
+            schur -= self.half[i] @ self.half[i].T
+        self.schur = cholesky(schur, lower=True) if system.size else schur
         diagonals = np.diagonal(block, axis1=1, axis2=2), np.diagonal(self.schur)
         self.log_determinant = float(2 * sum(np.log(part).sum() for part in diagonals))
 
@@ -156,28 +158,26 @@ class Factor:
         inner = np.einsum("gij,gj->gi", self.root, alone)
         first = kept
         if self.system.size:
-            first = cho_solve((self.schur, True), kept - self.half @ inner.ravel())
-            inner = inner - (first @ self.half).reshape(inner.shape)
+            first = cho_solve((self.schur, True), kept - sum(own @ inner[:, i] for i, own in enumerate(self.half)))
+            inner = inner - np.stack([first @ own for own in self.half], axis=1) if len(self.half) else inner
         return first, np.einsum("gji,gj->gi", self.root, inner)
 
     def inverse_rows(self) -> tuple[Floats, Floats]:
         """Returns A⁻¹ m of each row's m, at the effects that the row has: [N, K] and [N, q]."""
         system = self.system
         size, groups, columns, group = system.size, system.groups, system.columns, system.group
-        none = np.zeros(columns.shape)
         inner = np.einsum("nij,nj->ni", self.root[group], system.own) if groups else system.own
         if not size:
-            return none, np.einsum("nji,nj->ni", self.root[group], inner)
+            return np.zeros(columns.shape), np.einsum("nji,nj->ni", self.root[group], inner)
         inverse = cho_solve((self.schur, True), np.eye(size))
         kept = np.einsum("njk,nk->nj", inverse[columns[:, :, None], columns[:, None, :]], system.loadings)
         if not groups:
             return kept, inner
-        half = self.half.reshape(size, groups, -1)
-        corner = (inverse @ self.half).reshape(half.shape)
-        met = corner[columns, group[:, None]]  # [N, K, q]
-        own = np.einsum("rgi,rgj->gij", half, corner)[group]
+        corner = [inverse @ own for own in self.half]
+        met = np.stack([own[columns, group[:, None]] for own in corner], axis=2)  # [N, K, q]
+        own = np.array([[np.einsum("rg,rg->g", a, b) for b in corner] for a in self.half])[:, :, group]
         kept -= np.einsum("nki,ni->nk", met, inner)
-        inner = inner + np.einsum("nij,nj->ni", own, inner) - np.einsum("nki,nk->ni", met, system.loadings)
+        inner = inner + np.einsum("ijn,nj->ni", own, inner) - np.einsum("nki,nk->ni", met, system.loadings)
         return kept, np.einsum("nji,nj->ni", self.root[group], inner)
 
 
@@ -195,14 +195,14 @@ def _diagonal(system: System, weight: Floats) -> Floats:
 
 
 def _cross(system: System, weight: Floats) -> Floats:
-    """C, [R, G, q]."""
+    """C, [q, R, G]."""
     size, groups, width = system.size, system.groups, system.own.shape[1]
-    found = np.zeros((size, groups, width))
+    found = np.zeros((width, size, groups))
     for j in range(system.columns.shape[1] if groups else 0):
         index, weighted = system.columns[:, j] * groups + system.group, weight * system.loadings[:, j]
         for k in range(width):
             entry = np.bincount(index, weighted * system.own[:, k], minlength=size * groups)
-            found[:, :, k] += entry.reshape(size, groups)
+            found[k] += entry.reshape(size, groups)
     return found
 
 
