@@ -66,7 +66,7 @@ def position(eps: float, smallest: float) -> float:
 
 
 def epsilon_axis(axes: Axes, eps: Sequence[float], *, unit: str = GREY, short: bool = False) -> float:
-    """Draws a log2 axis of ε with ε = 0 on a segment of its own; returns the smallest ε above 0.
+    """Draws a log2 axis of ε, with ε = 0, if it is there, on a segment of its own; returns the smallest ε above 0.
 
     Args:
         axes: where to draw.
@@ -76,19 +76,24 @@ def epsilon_axis(axes: Axes, eps: Sequence[float], *, unit: str = GREY, short: b
     """
     levels = sorted({float(value) for value in eps if value > 0})
     smallest = min(levels)
-    ticks = [0.0, *levels]
+    ticks = [0.0, *levels] if min(eps) <= 0 else levels
     axes.set_xticks([position(value, smallest) for value in ticks], _apart([f"{value:g}" for value in ticks], short))
-    axes.set_xlim(position(0, smallest) - 0.4, position(max(levels), smallest) + 0.3)
+    axes.set_xlim(position(ticks[0], smallest) - 0.4, position(max(levels), smallest) + 0.3)
     gap = position(smallest, smallest) - ZERO_GAP / 2
-    for x in (gap - 0.08, gap + 0.08):
+    for x in (gap - 0.08, gap + 0.08) if ticks[0] == 0 else ():
         axes.plot([x - 0.06, x + 0.06], [-0.025, 0.025], transform=axes.get_xaxis_transform(), color=MACHINE,
                   linewidth=1, clip_on=False)  # fmt: skip
-    if unit:
-        words = f"perturbation budget ε ({unit} of 255; 0 = unperturbed)" if unit == GREY else f"ε ({unit}; 0 = none)"
-        axes.set_xlabel(f"ε ({unit})" if short else words)
-    else:
-        axes.set_xlabel("ε" if short else "level ε of the table (0 = none)")
+    axes.set_xlabel(_label(unit, zero=ticks[0] == 0, short=short))
     return smallest
+
+
+def _label(unit: str, *, zero: bool, short: bool) -> str:
+    if short:
+        return f"ε ({unit})" if unit else "ε"
+    if unit == GREY:
+        return f"perturbation budget ε ({unit} of 255{'; 0 = unperturbed' if zero else ''})"
+    notes = "; ".join([*([unit] if unit else []), *(["0 = none"] if zero else [])])
+    return ("ε" if unit else "level ε of the table") + (f" ({notes})" if notes else "")
 
 
 def _apart(labels: list[str], short: bool) -> list[str]:

@@ -30,7 +30,8 @@ def detection(results: Row) -> Figure:
     with drawing.ink():
         figure = Drawing(figsize=(8.4, 4.8), layout="constrained")
         axes = figure.subplots()
-        smallest = drawing.epsilon_axis(axes, results["data"]["eps"], unit=results["data"]["eps_unit"])
+        eps = [value for value in results["data"]["eps"] if value > 0 or results["observers"]["false_alarms"]]
+        smallest = drawing.epsilon_axis(axes, eps, unit=results["data"]["eps_unit"])
         for name, model, look, shift in _models(results):
             drawing.band(axes, model["curve"]["eps"], model["curve"]["detection_rate"], look.colour, look.dash)
             _points(axes, model["by_eps"], "hit_rate", smallest, shift, look)

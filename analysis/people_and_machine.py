@@ -62,7 +62,7 @@ def figure(study: Study, rows: Rows) -> Figure:
                 [row for row in rows if row["model"] == name],
                 index,
                 first=axes in grid[:, 0],
-                task=study.export.task,
+                said=_said(study),
                 unit=study.export.eps_unit,
             )
             axes.set_title(name)
@@ -71,14 +71,19 @@ def figure(study: Study, rows: Rows) -> Figure:
         description = "; ".join(_ends(name, rows) for name in models)
         svg = drawing.svg(drawn, "people-and-machine", title, description)
     caption = (
-        f"People: share of answers that {SAID[study.export.task]}. Machine: share of pictures that stay right, by "
+        f"People: share of answers that {_said(study)}. Machine: share of pictures that stay right, by "
         f"attack. {confidence(study.plan.alpha)} intervals."
     )
     return Figure(name="people-and-machine", title=title, description=description, svg=svg, caption=caption,
                   table=_curve_table(study, rows))  # fmt: skip
 
 
-def _panel(axes: Axes, rows: Rows, index: int, *, first: bool, task: Task, unit: str) -> None:
+def _said(study: Study) -> str:
+    """What people's share is of; among more than two alternatives, naming the right one."""
+    return SAID[study.export.task] if study.export.cells.choices <= 2 else "are right"
+
+
+def _panel(axes: Axes, rows: Rows, index: int, *, first: bool, said: str, unit: str) -> None:
     smallest = drawing.epsilon_axis(axes, [row["eps"] for row in rows], unit=unit, short=True)
     drawing.proportion_axis(axes, "share" if first else "")
     colour, marker, _ = drawing.style(index)
@@ -87,7 +92,7 @@ def _panel(axes: Axes, rows: Rows, index: int, *, first: bool, task: Task, unit:
         look = (colour, marker, (0, ())) if who == "people" else (drawing.MACHINE, *LOOKS[(place - 1) % len(LOOKS)])
         x = [drawing.position(row["eps"], smallest) for row in own]
         drawing.points(axes, x, [row["share"] for row in own], [row["n"] for row in own], look[0], look[1])
-        label = f"people: {SAID[task]}" if who == "people" else f"machine: right under {who}"
+        label = f"people: {said}" if who == "people" else f"machine: right under {who}"
         axes.plot(x, [row["share"]["estimate"] for row in own], color=look[0], marker=look[1], linestyle=look[2],
                   linewidth=1.4, label=label)  # fmt: skip
 
@@ -104,7 +109,7 @@ def _ends(name: str, rows: Sequence[dict[str, Any]]) -> str:
 def _curve_table(study: Study, rows: Rows) -> Table:
     return Table(
         name="people-and-machine",
-        caption=f"People: answers in % that {SAID[study.export.task]}. Machine: pictures in % that stay right under an "
+        caption=f"People: answers in % that {_said(study)}. Machine: pictures in % that stay right under an "
         f"attack [{confidence(study.plan.alpha)} interval].",
         columns=(
             Column(head="source model", show=lambda row: row["model"], row_head=True),
