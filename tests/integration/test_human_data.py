@@ -74,7 +74,7 @@ def test_the_command_writes_claims_a_page_figures_and_two_reports(data, tmp_path
     assert "one of several alternatives was right" in report
     assert "Half of the trials" not in report
     assert "ε is the contrast in %." in report
-    assert "ε (%; 0 = none)" in report
+    assert "ε (%)" in report
     assert "grey levels" not in report
     results = json.loads((tmp_path / "r" / "contrast" / "results.json").read_text())
     assert results["source_models"]["contrast"]["psychometric"]["guess_rate"] == pytest.approx(1 / 16)

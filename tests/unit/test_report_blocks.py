@@ -173,10 +173,29 @@ def test_the_axis_of_epsilon_shows_few_levels_by_their_numbers_and_not_too_many(
     axes = Drawing().subplots()
     assert drawing.epsilon_axis(axes, [0, 1, 2, 4, 4, 2]) == 1
     assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "1", "2", "4"]
-    drawing.epsilon_axis(axes, range(1, 33))
+    drawing.epsilon_axis(axes, range(33))
     shown = [label.get_text() for label in axes.get_xticklabels() if label.get_text()]
     assert len(shown) <= 14
     assert (shown[0], shown[-1]) == ("0", "32")
+
+
+@pytest.mark.parametrize(
+    ("eps", "unit", "label"),
+    [
+        ([0, 1, 2], drawing.GREY, "perturbation budget ε (grey levels of 255; 0 = unperturbed)"),
+        ([1, 2], drawing.GREY, "perturbation budget ε (grey levels of 255)"),
+        ([0, 1, 2], "%", "ε (%; 0 = none)"),
+        ([1, 2], "%", "ε (%)"),
+        ([0, 1, 2], "", "level ε of the table (0 = none)"),
+        ([1, 2], "", "level ε of the table"),
+    ],
+)
+def test_the_axis_of_epsilon_has_the_unit_of_the_data_and_0_only_where_it_is_shown(eps, unit, label):
+    axes = Drawing().subplots()
+    drawing.epsilon_axis(axes, eps, unit=unit)
+    assert axes.get_xlabel() == label
+    assert [text.get_text() for text in axes.get_xticklabels()] == [f"{value}" for value in eps]
+    assert len(axes.lines) == (2 if 0 in eps else 0)
 
 
 def test_numbers_in_words():
