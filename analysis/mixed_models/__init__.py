@@ -12,9 +12,9 @@ from analysis.mixed_models.detection import (
     conditional,
     fit_detection,
     grouped,
-    kept_effects,
     marginal,
     marginal_log2_eps,
+    products,
     with_covariance,
 )
 from analysis.mixed_models.fitting import MixedFit, Random, Spread, fit
@@ -29,8 +29,8 @@ __all__ = [
     "fit",
     "fit_detection",
     "grouped",
-    "kept_effects",
     "marginal",
     "marginal_log2_eps",
+    "products",
     "with_covariance",
 ]

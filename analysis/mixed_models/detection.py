@@ -107,9 +107,20 @@ def grouped(
     )  # fmt: skip
 
 
-def kept_effects(participants: int, pictures: int) -> int:
-    """Returns how many random effects are not eliminated: two a participant, or one a picture if these are fewer."""
-    return 2 * participants if 2 * participants <= max(pictures, CHEAP) else pictures
+def products(participants: int, pictures: int) -> int:
+    """Returns about how many products a step of the fit takes beside a few a row.
+
+    Of two effects a participant and one a picture the more numerous are eliminated: R kept and E eliminated effects
+    take R² (R + E) products.
+    """
+    kept, eliminated = 2 * participants, pictures
+    if not _pictures_eliminated(participants, pictures):
+        kept, eliminated = eliminated, kept
+    return kept**2 * (kept + eliminated)
+
+
+def _pictures_eliminated(participants: int, pictures: int) -> bool:
+    return 2 * participants <= max(pictures, CHEAP)
 
 
 def fit_detection(data: Trials, *, lapse: float | None = None) -> DetectionModel:
@@ -149,7 +160,7 @@ def _fit(data: Trials, models: int, start: Floats, lapse: float | None, near: Mi
     law = start[: 1 + 2 * models]
     d = _slope_of(law, *_fixed(law, data, models))[0]
     person, picture = (len(np.unique(column)) for column in (data.participant, data.picture))
-    few = 2 * person <= max(picture, CHEAP)  # then the pictures are eliminated
+    few = _pictures_eliminated(person, picture)
     random = [
         Random(name="participant", group=data.participant, design=np.stack([np.ones_like(d), d], axis=1),
                eliminated=not few),

@@ -16,13 +16,13 @@ from analysis.mixed_models import (
     conditional,
     fit_detection,
     grouped,
-    kept_effects,
     marginal,
     marginal_log2_eps,
+    products,
 )
 from analysis.trials import Export
 
-MOST_ROWS, MOST_EFFECTS = 1_000_000, 1_000  # beyond, the fit takes minutes or too much memory
+MOST_ROWS, MOST_PRODUCTS = 1_000_000, 12 * 10**9  # beyond, the fit takes more than about a minute of one processor
 FEWEST_PICTURES = 5
 POINTS = 41
 FORMULA = "P(yes) = λ/2 + (1 − λ) Φ(−k + (ε/ε₁[source model])^b[source model] + (1 + d | participant) + (1 | picture))"
@@ -63,11 +63,10 @@ def _too_large(data: Trials) -> str | None:
             "take minutes; see the views by participant and of the pooled answers"
         )
     participants, pictures = (len(np.unique(column)) for column in (data.participant, data.picture))
-    if (kept := kept_effects(participants, pictures)) > MOST_EFFECTS:
+    if products(participants, pictures) > MOST_PRODUCTS:
         return (
-            f"for {participants:,} participants and {pictures:,} pictures {kept:,} effects stay after elimination, "
-            f"more than {MOST_EFFECTS:,}, which would take minutes; see the views by participant and of the pooled "
-            "answers"
+            f"{participants:,} participants × {pictures:,} pictures would take minutes (the time grows with the third "
+            "power of the smaller side); see the views by participant and of the pooled answers"
         )
     return None
 

@@ -165,7 +165,7 @@ def test_many_more_participants_than_pictures_change_only_which_block_is_elimina
     assert wide.fit.log_likelihood == pytest.approx(narrow.fit.log_likelihood, abs=1e-5)
     assert (wide.participants, wide.pictures) == (30, 12)
     assert wide.participant_sd == pytest.approx(narrow.participant_sd, abs=1e-3)
-    assert (mixed_models.kept_effects(30, 12), mixed_models.kept_effects(200, 100)) == (60, 100)
+    assert (mixed_models.products(30, 12), mixed_models.products(200, 100)) == (60**2 * 72, 100**2 * 500)
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +182,7 @@ def test_what_is_too_large_or_too_small_for_the_mixed_model_is_said(monkeypatch,
     assert mixed_model(replace(export, task="2afc")) == (None, "the mixed model is one of yes-no answers")
     for limit, message in (
         ("MOST_ROWS", "combinations of participant, picture and cell are more than 3"),
-        ("MOST_EFFECTS", "for 8 participants and 6 pictures 16 effects stay after elimination, more than 3"),
+        ("MOST_PRODUCTS", "8 participants × 6 pictures would take minutes"),
         ("FEWEST_PICTURES", "fewer than 7 pictures were shown, so how pictures differ cannot be told"),
     ):
         with monkeypatch.context() as patched:
