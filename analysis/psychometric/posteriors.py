@@ -26,13 +26,15 @@ from analysis.psychometric.sigmoids import Floats, on_axis
 
 Parameter = Literal["threshold", "width", "guess", "lapse", "eta"]
 PARAMETERS: tuple[Parameter, ...] = ("threshold", "width", "guess", "lapse", "eta")
-COARSE = (13, 11, 6, 6, 5)
+COARSE = (41, 21, 5, 6, 4)
 MOST_ROUNDS, KEPT = 20, 0.6  # rounds go on as long as a range or scale falls below that share of the one before
 LEAST_MASS = 1e-5
 FEW_CELLS = 3
 FIRST_RATE = 2  # γ, λ and η come after m and ln w
 FIRST_SCALE = 0.03  # of rates, before anything is known
-MIDDLE, WIDER = (0.35, 0.5, 0.65), 2.2  # shares of a marginal; a normal one has 0.77 standard deviations between them
+MIDDLE = (0.35, 0.5, 0.65)  # shares of a marginal; a normal one has 0.77 standard deviations between them
+WIDER, WIDER_RATES = 3.0, 7.5  # scales of axes in those distances
+NARROWER = 2.5  # ln w that is looked at below its median whatever coarse grids say
 MOST_ETA = 0.999
 CHUNK = 4  # data sets at once; more no longer fit the processor's cache
 
@@ -41,11 +43,11 @@ CHUNK = 4  # data sets at once; more no longer fit the processor's cache
 class Resolution:
     """Number of nodes of m, ln w, γ, λ and η; a fixed parameter has one."""
 
-    threshold: int = 24
-    width: int = 20
+    threshold: int = 32
+    width: int = 26
     guess: int = 7
     lapse: int = 7
-    eta: int = 7
+    eta: int = 8
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -54,7 +56,7 @@ class Resolution:
 
 
 YES_NO = Resolution()
-FORCED_CHOICE = Resolution(threshold=40, width=32, lapse=12, eta=8)  # with γ fixed the same effort buys finer ones
+FORCED_CHOICE = Resolution(threshold=44, width=34, lapse=12, eta=10)  # with γ fixed the same effort buys finer ones
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -189,7 +191,7 @@ def _posteriors(
     settled = np.zeros(len(hits), dtype=bool)
     for _ in range(MOST_ROUNDS):
         masses = _marginals(_mass(model, axis, hits, trials, axes, rough=True))
-        closer = tuple(_closer(each, mass) for each, mass in zip(axes, masses, strict=True))
+        closer = tuple(_closer(*each) for each in zip(PARAMETERS, axes, masses, strict=True))
         axes, settled = tuple(map(_where, repeat(settled), axes, closer)), settled | _settled(axes, closer)
         if settled.all():
             break
@@ -238,8 +240,11 @@ def _where(first: NDArray[np.bool_], one: Axis, other: Axis) -> Axis:
     return dataclasses.replace(one, **{name: np.where(first, *pair) for name, pair in pairs.items()})
 
 
-def _closer(axis: Axis, mass: Floats) -> Axis:
-    """The axis without the cells at either end that hold next to nothing, and with its nodes where the mass is."""
+def _closer(name: Parameter, axis: Axis, mass: Floats) -> Axis:
+    """The axis without the cells at either end that hold next to nothing, and with its nodes where the mass is.
+
+    Narrow curves stay in: where one level alone says where a steep curve is, their ridge may lie between coarse nodes.
+    """
     if axis.fixed:
         return axis
     used, edges, rows = mass > LEAST_MASS, axis.edges, np.arange(len(mass))
@@ -248,10 +253,11 @@ def _closer(axis: Axis, mass: Floats) -> Axis:
     last = np.minimum(axis.size - used[:, ::-1].argmax(axis=1) + spare, axis.size)
     below = np.concatenate([np.zeros((len(mass), 1)), np.cumsum(mass, axis=1)], axis=1)
     middle = np.array([np.interp(MIDDLE, each / each[-1], ends) for each, ends in zip(below, edges, strict=True)])
-    return dataclasses.replace(
-        axis, low=edges[rows, first], high=edges[rows, last], centre=middle[:, 1],
-        scale=(middle[:, 2] - middle[:, 0]) * WIDER,
-    )  # fmt: skip
+    low, high, centre = edges[rows, first], edges[rows, last], middle[:, 1]
+    if name == "width":
+        low = np.minimum(low, np.maximum(axis.low, centre - NARROWER))
+    scale = (middle[:, 2] - middle[:, 0]) * (WIDER if name in ("threshold", "width") else WIDER_RATES)
+    return dataclasses.replace(axis, low=low, high=high, centre=centre, scale=scale)
 
 
 def _mass(
