@@ -15,6 +15,7 @@ from benchmarks.coverage import (
     own_thresholds,
     people,
     picture_studies,
+    pooled_curves,
     ratings_and_times,
     sensitivities,
     single_curves,

@@ -56,7 +56,8 @@ class Curve:
         eta: makes answers of a level hang together, which the binomial fit does not know.
         family: S of the observer; ``fitted`` that of the fit.
         wide: w is twice the usual, which is the whole range of levels: not all of the rise is tested.
-        tested: whether goodness of fit is tested too (twenty times the work of an interval).
+        tested: whether goodness of fit is tested too (ten times the work of an interval).
+        integrated: whether η is integrated out of a posterior too (twenty times the work).
     """
 
     task: str
@@ -68,6 +69,7 @@ class Curve:
     fitted: Shape = "normal"
     wide: bool = False
     tested: bool = False
+    integrated: bool = False
 
     @property
     def name(self) -> str:
@@ -131,20 +133,20 @@ class Curve:
 
 
 def batch(curve: Curve, seed: int, number: int, size: int = BATCH) -> dict[str, Any]:
-    """Returns intervals and p-values of ``size`` data sets; posteriors and p-values of every other one."""
+    """Returns intervals of ``size`` data sets, p-values of every other one and posteriors of every fourth."""
     generator = rng.numpy_generator(seed, "coverage", curve.words, number)
     fit = fit_psychometric(curve.model, curve.levels, _hits(curve, size, generator), np.tile(curve.shown, (size, 1)))
     row: dict[str, Any] = {
         name: _logged(quantity, *profile_interval(fit, quantity)) for name, quantity in QUANTITIES.items()
     }
-    whole = [posterior_of(fit, index) for index in range(size // 2)]
+    whole = [posterior_of(fit, index) for index in range(size // 4)]
     row["posterior m"] = [found.interval("threshold") for found in whole]
     row["posterior ln w"] = [tuple(np.log(found.interval("width"))) for found in whole]
     if curve.eta:
         row["quasi-t"] = [_ends(interval(fit, method="quasi-t", index=index)) for index in range(size)]
     if curve.tested:
-        row |= fit_tests.p_values(fit, range(size // 2), number * size, generator)
-    if curve.eta or curve.tested:
+        row |= fit_tests.p_values(fit, range(size // (2 if curve.known else 5)), number * size, generator)
+    if curve.integrated:
         row |= _overdispersed(fit, min(HEAVY, size // 5))
     return row
 
@@ -188,7 +190,7 @@ def shares(curve: Curve, rows: Sequence[dict[str, Any]]) -> list[Share]:
     found.append(covered("ln w, posterior", _all(rows, "posterior ln w"), curve.truth(QUANTITIES["ln w"]), "reported"))
     if curve.eta:
         found.append(covered("m, quasi-t", _all(rows, "quasi-t"), M, "reported"))
-    if curve.eta or curve.tested:
+    if curve.integrated:
         gate: Gate = "not below" if curve.family == curve.fitted else "reported"
         found.append(covered("m, posterior with η integrated out", _all(rows, "overdispersed m"), M, gate))
         found.append(covered("η, shortest interval of the posterior", _all(rows, "eta"), curve.eta, gate))

@@ -68,7 +68,7 @@ def test_ranks_of_a_posterior_that_is_too_narrow_leave_the_bands():
 
 
 def test_printed_intervals_of_a_single_curve_cover_and_its_test_of_fit_keeps_its_promise():
-    curve = Curve(task="yes-no", trials=20, tested=True)
+    curve = Curve(task="yes-no", trials=20, tested=True, integrated=True)
     rows = [single_curves.batch(curve, 5, 0, size=100)]
     found = {share.quantity: share for share in single_curves.shares(curve, rows)}
     assert [share.quantity for share in found.values() if share.met is False] == []
@@ -112,6 +112,8 @@ def test_clustered_intervals_cover_where_participants_differ():
         ("missing-p8", 400),
         ("monotony-p8", 200),
         ("power-law-alike", 3),
+        ("agreement-6-annotators", 20),
+        ("maps-5-pictures", 400),
     ],
 )
 def test_what_is_printed_of_people_keeps_its_promise(name, times):
