@@ -57,14 +57,25 @@ class Summit:
     Attributes:
         position: θ, then the fixed parameters (and λ), [T + P], with their ``covariance``; 0 where at a bound.
         left: the largest gradient left, in units of standard errors.
-        separated: some direction is not told by the data.
+        least: the smallest eigenvalue of the information: near 0 where some direction is not told by the data, below
+            it where there is no maximum.
     """
 
     position: Floats
     covariance: Floats
     left: float
-    separated: bool
+    least: float
     mode: Mode
+
+    @property
+    def separated(self) -> bool:
+        """Whether some direction is not told by the data."""
+        return abs(self.least) < LEAST_INFORMATION
+
+    @property
+    def failed(self) -> bool:
+        """Whether the search ended at no maximum."""
+        return self.least < LEAST_INFORMATION or self.left >= GRADIENT_LIMIT or not self.mode.converged
 
 
 @dataclass(kw_only=True, eq=False)
@@ -74,6 +85,7 @@ class Objective:
     Attributes:
         sizes: T, the number of parameters θ, which come first.
         lapse: λ; ``None``: it is the last parameter.
+        warm: whether û is searched from the last one on, or from 0.
     """
 
     layout: Layout
@@ -82,6 +94,7 @@ class Objective:
     lapse: float | None
     prior: Prior | None
     moving: Moving | None
+    warm: bool = True
     start: tuple[Floats, Floats] | None = None
 
     @property
@@ -100,7 +113,7 @@ class Objective:
         if self.moving is not None:
             covariate, slopes = self.moving.covariate(beta, eta, jacobian)
             layout = layout.with_design(self.moving.place, self.moving.design(covariate))
-        mode = find_mode(layout, eta, position[: self.sizes], self.start, lapse)
+        mode = find_mode(layout, eta, position[: self.sizes], self.start if self.warm else None, lapse)
         self.start = mode.kept, mode.eliminated
         return mode, layout, jacobian, slopes
 
@@ -121,8 +134,20 @@ class Objective:
 
 
 def climb(objective: Objective, start: Floats, limits: Limits, guess: Floats | None) -> Summit:
-    """Returns the maximum nearest to a start; ``guess``: the covariance of the parameters, if it is known about."""
+    """Returns the maximum nearest to a start; ``guess``: the covariance of the parameters, if it is known about.
+
+    With lapses a group's effects can have two modes, and a search that goes on from the last one stay at the lower:
+    then it is done again, each mode from 0.
+    """
     low, high = _ends(limits)
+    top = _climb(objective, start, low, high, guess)
+    objective.warm = False
+    if top.failed or objective.mode(top.position)[0].value > top.mode.value + LEVEL:
+        top = _climb(objective, start, low, high, None)
+    return top
+
+
+def _climb(objective: Objective, start: Floats, low: Floats, high: Floats, guess: Floats | None) -> Summit:
     if guess is not None:
         value, slope = objective(start)
         position, slope = _chords(objective, start, value, slope, guess, low, high, NEAR)
@@ -220,8 +245,8 @@ def _polish(objective: Objective, position: Floats, low: Floats, high: Floats) -
         if far.max(initial=0.0) < NEAR:
             break
     least = float(np.linalg.eigvalsh(information).min(initial=np.inf))
-    return Summit(position=position, covariance=covariance, left=_left(slope, covariance),
-                  separated=least < LEAST_INFORMATION, mode=objective.mode(position)[0])  # fmt: skip
+    return Summit(position=position, covariance=covariance, left=_left(slope, covariance), least=least,
+                  mode=objective.mode(position)[0])  # fmt: skip
 
 
 def _information(objective: Objective, position: Floats, low: Floats, high: Floats) -> Floats:

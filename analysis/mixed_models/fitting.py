@@ -16,7 +16,7 @@ from scipy.linalg import block_diag
 from scipy.special import gammaln
 
 from analysis.likelihood import Floats
-from analysis.mixed_models.climbing import GRADIENT_LIMIT, SINGULAR, Limits, Moving, Objective, Predictor, Prior, climb
+from analysis.mixed_models.climbing import SINGULAR, Limits, Moving, Objective, Predictor, Prior, climb
 from analysis.mixed_models.elimination import Block, Layout, triangles
 from analysis.mixed_models.laplace import Mode
 from analysis.mixed_models.links import Link
@@ -188,7 +188,7 @@ def maximise(
         joint_covariance=top.covariance,
         random=_spreads(layout, top.position[:sizes], top.mode, random, unscale),
         log_likelihood=top.mode.value + _coefficients(layout),
-        converged=bool(top.mode.converged and top.left < GRADIENT_LIMIT and not top.separated),
+        converged=not top.failed,
         singular=_singular(layout, top.position[:sizes]),
         separated=top.separated,
         largest_gradient=top.left,

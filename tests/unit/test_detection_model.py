@@ -147,6 +147,14 @@ def test_criteria_that_are_alike_leave_one_parameter_for_the_slopes():
     assert np.sqrt(found.covariance[0, 0]) < 0.5
 
 
+def test_a_participant_with_two_modes_is_fitted_at_the_higher():
+    """Heavy tails: someone whose answers hardly follow ε can be explained by lapses, or by a flat slope."""
+    design = Crossed(participants=20, pictures=40, wrong="heavy")
+    found = fit_detection(answers(design, rng.numpy_generator(1, "coverage", design.name, 85)))
+    assert found.fit.converged
+    assert found.fit.log_likelihood > -1262.4  # from the last mode on, the search ends at −1310 without a maximum
+
+
 def test_a_fit_that_starts_from_a_part_of_the_data_ends_at_the_same_place(monkeypatch, fitted):
     monkeypatch.setattr(detection, "PART", 900)
     found = fit_detection(study(1))
@@ -200,7 +208,7 @@ def test_answers_that_a_step_in_eps_explains_have_no_mixed_model(export):
 
 
 def test_a_search_that_did_not_end_gives_no_estimate(monkeypatch, export):
-    monkeypatch.setattr("analysis.mixed_models.fitting.GRADIENT_LIMIT", 0.0)
+    monkeypatch.setattr("analysis.mixed_models.climbing.GRADIENT_LIMIT", 0.0)
     found, reason = mixed_model(export)
     assert found is None
     assert reason == "the search for its parameters did not converge, so that no estimate can be trusted"
