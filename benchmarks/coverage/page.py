@@ -22,9 +22,9 @@ at 95 % should cover the truth in 95 % of them; a test at α = 0.05 should rejec
 by the exact binomial band of its n at α = 0.01 (of a coverage: 0.920 to 0.975 with n 400, 0.937 to 0.962 with n 2000).
 
 - **Correctly specified** cells must lie inside the band. Clustered defaults must do so with participants that differ.
-- Where a method is **documented as conservative** (Holm, two one-sided tests, McNemar's exact test, the crossed
-  bootstrap, rates and d′ that take the larger of two standard errors), only the side that would make it too sure
-  counts.
+- Where a method is **documented as conservative** (Holm, two one-sided tests, McNemar's exact test, the largest U,
+  rates and d′ that take the larger of two standard errors; docs/report.md lists them all), only the side that would
+  make it too sure counts.
 - **Mis-specified** cells (answers overdispersed, a fit that takes them for binomial) are reported and not judged.
 - p-values under the model that made the data (goodness of fit) and ranks of the truth among posterior draws should be
   uniform: judged at p = 0.01, by Kolmogorov and Smirnov's test and by simultaneous bands (Säilynoja et al. 2022).
