@@ -176,7 +176,7 @@ def handed_in(site, assignment: str) -> list[Submission]:
     return _all(site, query.where(Assignment.public_id == assignment).order_by(Submission.id))
 
 
-def wait_until_kept(site, assignment: str, count: int, seconds: float = 20) -> list[dict]:
+def wait_until_kept(site, assignment: str, count: int, seconds: float = 60) -> list[dict]:
     deadline = time.monotonic() + seconds
     while len(found := kept(site, assignment)) < count and time.monotonic() < deadline:
         time.sleep(0.05)

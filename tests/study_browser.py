@@ -47,7 +47,7 @@ def visit(chromium, site, **options):
 
 def new_page(context, site):
     page = context.new_page()
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(60_000)
     page.complaints = complaints = []
     page.on("console", lambda line: complaints.append(line.text) if is_complaint(line) else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -74,7 +74,7 @@ def forgive(page, *, cut_off: bool) -> None:
     page.complaints[:] = kept
 
 
-def wait_until(page, holds: Callable[[], bool], seconds: float = 20) -> None:
+def wait_until(page, holds: Callable[[], bool], seconds: float = 60) -> None:
     """Lets the browser go on until something holds here, in the test."""
     deadline = time.monotonic() + seconds
     while not holds() and time.monotonic() < deadline:
@@ -172,7 +172,7 @@ def kept(site, session_id: str) -> list[Response]:
     return _rows(site, select(Response).join(Session, Session.id == Response.session_id), session_id, Response.id)
 
 
-def wait_until_kept(site, session_id: str, count: int, seconds: float = 20) -> list[Response]:
+def wait_until_kept(site, session_id: str, count: int, seconds: float = 60) -> list[Response]:
     """Returns the session's answers once there are ``count``: they are sent while the task goes on."""
     deadline = time.monotonic() + seconds
     while len(rows := kept(site, session_id)) < count and time.monotonic() < deadline:

@@ -160,7 +160,7 @@ class Server:
         return self
 
     def _wait_until_it_answers(self) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             try:
                 requests.get(self.address, timeout=5)

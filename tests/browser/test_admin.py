@@ -66,7 +66,7 @@ def answer(app, trials: int, share: int) -> str:
 
 
 def sign_in(page, site) -> None:
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(60_000)
     page.goto(f"{site.address}/admin/")
     page.wait_for_url("**/admin/sign-in")
     page.fill("[name=email]", EMAIL)

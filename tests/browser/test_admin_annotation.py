@@ -41,7 +41,7 @@ def lab(tmp_path_factory):
 
 
 def sign_in(page, lab) -> None:
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(60_000)
     page.goto(f"{lab.address}/admin/sign-in")
     page.fill("[name=email]", EMAIL)
     page.fill("[name=password]", PASSWORD)

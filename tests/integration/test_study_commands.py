@@ -181,7 +181,7 @@ def test_a_page_without_a_study_says_so(tmp_path):
 def flask(*arguments, **environment):
     return subprocess.run(
         [sys.executable, "-m", "flask", "--app", "study_app", *map(str, arguments)], cwd=ROOT, capture_output=True,
-        text=True, timeout=60, check=False, env={**os.environ, **environment},
+        text=True, timeout=300, check=False, env={**os.environ, **environment},
     )  # fmt: skip
 
 

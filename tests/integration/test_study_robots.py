@@ -138,7 +138,7 @@ def test_robots_go_on_after_an_interruption_without_a_second_participant(sqlite_
     server = make_server(sqlite_url)
     state = tmp_path / "robots.json"
     task = robots.Task(
-        url=server.address, law=observers.load(LAW), shown=manifest.read_set(small_set).by_hash(), wait_s=10
+        url=server.address, law=observers.load(LAW), shown=manifest.read_set(small_set).by_hash(), wait_s=60
     )
     robot = robots.Robot(task, 0, robots.Memory(state))
     robot.enrol()
@@ -181,7 +181,7 @@ def test_robots_refuse_a_number_of_participants_that_is_none():
 def robot(sqlite_url, make_server, small_set):
     server = make_server(sqlite_url)
     task = robots.Task(
-        url=server.address, law=observers.load(LAW), shown=manifest.read_set(small_set).by_hash(), wait_s=10
+        url=server.address, law=observers.load(LAW), shown=manifest.read_set(small_set).by_hash(), wait_s=60
     )
     return robots.Robot(task, 0, robots.Memory(None))
 

@@ -173,7 +173,7 @@ def test_damaged_weights_are_named(trained, tmp_path):
 
 def command(*words, cwd=ROOT):
     return subprocess.run(
-        [sys.executable, "-m", *words], cwd=cwd, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-m", *words], cwd=cwd, capture_output=True, text=True, timeout=300, check=False
     )
 
 
