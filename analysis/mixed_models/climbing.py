@@ -19,7 +19,7 @@ HESSIAN_STEP = 1e-4
 NEAR = 0.05  # standard errors that the position may move before the information is computed again
 LEAST_INFORMATION = 1e-4  # a direction with less is not told by the data: complete separation
 LIFT = 0.03  # a spread to try where one of 0 was found
-LEVEL = 1e-7  # of log likelihoods that are the same
+LEVEL, ANOTHER = 1e-7, 1e-3  # differences of log likelihoods: none but rounding, and that of another mode
 PAIR = 2  # effects
 MOST_ROUNDS, MOST_CHORDS = 5, 10
 Predictor = Callable[[Floats], tuple[Floats, Floats]]
@@ -142,7 +142,7 @@ def climb(objective: Objective, start: Floats, limits: Limits, guess: Floats | N
     low, high = _ends(limits)
     top = _climb(objective, start, low, high, guess)
     objective.warm = False
-    if top.failed or objective.mode(top.position)[0].value > top.mode.value + LEVEL:
+    if top.failed or objective.mode(top.position)[0].value > top.mode.value + ANOTHER:
         top = _climb(objective, start, low, high, None)
     return top
 
