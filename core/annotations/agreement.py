@@ -146,32 +146,38 @@ def estimate(value: float, drawn: Floats, units: int) -> dict[str, float | None]
     return {"estimate": value, "low": max(value - half, -1.0), "high": min(value + half, 1.0)}
 
 
-def over_annotators(pairs: Mapping[tuple[str, str], Floats], replicates: int, seed: int) -> dict[str, Any]:
-    """Returns the mean Dice and IoU of two annotators on a picture, with intervals that resample annotators.
+def over_annotators(pairs: Mapping[tuple[str, str], Floats]) -> dict[str, Any]:
+    """Returns the mean Dice and IoU of two annotators on a picture, with intervals over annotators.
+
+    ± t(N − 1) × the jackknife's standard error: each annotator is left out with all pairs it belongs to. A bootstrap of
+    few annotators is too sure, since pairs of an annotator with itself do not count.
 
     Args:
         pairs: of each two annotators: pictures that both have masks of, sum of Dice, sum of IoU.
-        replicates: of the bootstrap; pairs of an annotator with itself do not count.
-        seed: of the bootstrap.
     """
     names = sorted({name for pair in pairs for name in pair})
     if len(names) < _LEAST_ANNOTATORS:
         reason = f"an interval over annotators needs at least {_LEAST_ANNOTATORS}, got {len(names)}"
         return {"not_estimable": {"reason": "few annotators", "message": reason}}
     place = {name: index for index, name in enumerate(names)}
-    table = np.zeros((3, len(names), len(names)))
-    for (one, two), values in pairs.items():
-        table[:, place[one], place[two]] = values
-    generator = rng.numpy_generator(seed, "agreement", "annotators")
-    times = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), replicates).astype(np.float64)
-    drawn = np.stack([((times @ layer) * times).sum(axis=1) for layer in table])
+    own = np.zeros((len(names), 3))
+    for pair, values in pairs.items():
+        own[[place[name] for name in pair]] += values
+    whole = own.sum(axis=0) / 2
     with np.errstate(divide="ignore", invalid="ignore"):
-        shares = {name: drawn[place] / drawn[0] for place, name in ((1, "dice"), (2, "iou"))}
-    whole = table.sum(axis=(1, 2))
+        left = (whole - own)[:, 1:] / (whole - own)[:, :1]
     return {
-        name: estimate(float(whole[place] / whole[0]), shares[name], len(names))
-        for place, name in ((1, "dice"), (2, "iou"))
+        name: _jackknifed(float(whole[column] / whole[0]), left[:, column - 1])
+        for column, name in ((1, "dice"), (2, "iou"))
     }
+
+
+def _jackknifed(value: float, left: Floats) -> dict[str, float | None]:
+    count = len(left)
+    if not np.isfinite(left).all():
+        return {"estimate": value, "low": None, "high": None}
+    half = float(student.ppf(0.975, count - 1) * left.std() * np.sqrt(count - 1))
+    return {"estimate": value, "low": max(value - half, -1.0), "high": min(value + half, 1.0)}
 
 
 def check_replicates(replicates: int) -> None:

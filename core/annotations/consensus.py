@@ -252,7 +252,7 @@ class _Pass:
 
     def table(self, record: SetRecord) -> dict[str, Any]:
         """Returns ``agreement.json``."""
-        resampled = agreement.over_annotators(self.pairs, self.settings.bootstrap, self.settings.seed)
+        resampled = agreement.over_annotators(self.pairs)
         return {
             "schema_version": 1,
             "name": record.name,

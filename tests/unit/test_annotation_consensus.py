@@ -152,11 +152,11 @@ def test_an_interval_over_annotators_is_wider_where_one_of_them_disagrees_and_ne
         dice = {(x, y): odd if "f" in (x, y) else 0.8 for x in names for y in names if x < y}
         return {pair: np.asarray([10, 10 * value, 5 * value]) for pair, value in dice.items()}
 
-    same, odd = over_annotators(pairs(0.8), 500, 1)["dice"], over_annotators(pairs(0.2), 500, 1)["dice"]
+    same, odd = over_annotators(pairs(0.8))["dice"], over_annotators(pairs(0.2))["dice"]
     assert same["estimate"] == pytest.approx(0.8)
     assert same["high"] - same["low"] < 1e-9
     assert odd["low"] < odd["estimate"] < odd["high"]
-    refused = over_annotators({("a", "b"): np.ones(3)}, 500, 1)
+    refused = over_annotators({("a", "b"): np.ones(3)})
     assert refused["not_estimable"]["message"] == "an interval over annotators needs at least 4, got 2"
 
 
