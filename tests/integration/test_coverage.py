@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from analysis.design_checks import trend
-from benchmarks.coverage import people, single_curves
+from benchmarks.coverage import page, people, single_curves
 from benchmarks.coverage.__main__ import main
 from benchmarks.coverage.acceptance import Share, binomial_band, covered, erred, side_limit, uniform
 from benchmarks.coverage.people import People
@@ -173,8 +173,8 @@ def run(tmp_path, *more):
 def test_the_command_writes_claims_and_page_and_keeps_finished_cells(tmp_path, capsys):
     claims = run(tmp_path)
     assert {claim["command"] for claim in claims} == {"python -m benchmarks.coverage"}
-    page = (tmp_path / "docs" / "coverage.md").read_text(encoding="utf-8")
-    assert f"of {len(claims)} judged shares lie where they should" in page
+    text = (tmp_path / "docs" / "coverage.md").read_text(encoding="utf-8")
+    assert f"of {len(claims)} judged shares lie where they should" in text
     assert (tmp_path / "docs" / "figures" / "coverage.svg").read_text(encoding="utf-8").count("<title") == 1
     kept = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "state").iterdir()}
     assert run(tmp_path) == claims
@@ -184,13 +184,20 @@ def test_the_command_writes_claims_and_page_and_keeps_finished_cells(tmp_path, c
     assert capsys.readouterr().out.count("finished") == 2
 
 
-def test_a_share_that_is_missed_is_named_on_the_page(tmp_path):
-    from benchmarks.coverage import page
-
+def test_a_share_that_is_missed_is_named_on_the_page():
     share = Share(quantity="short", kind="coverage", value=0.8, n=400, nominal=0.95, gate="inside", below=40, above=40)
     text = page.text([("cell", "a cell", [share])])
     assert "**0 of 1 judged shares lie where they should**" in text
     assert "- short (a cell): 0.800, too sure" in text
+
+
+def test_a_share_whose_misses_lie_on_one_side_is_named_as_such():
+    share = Share(
+        quantity="m", kind="coverage", value=0.95, n=2000, nominal=0.95, gate="inside", below=90, above=10, sides=True
+    )
+    text = page.text([("cell", "a cell", [share])])
+    assert "- m (a cell): 0.950, misses lie on one side" in text
+    assert "inside the band, each side at most 0.0345: **missed**" in text
 
 
 @pytest.mark.parametrize(
