@@ -45,8 +45,8 @@ class Resolution:
 
     threshold: int = 32
     width: int = 26
-    guess: int = 7
-    lapse: int = 7
+    guess: int = 8
+    lapse: int = 8
     eta: int = 8
 
     @property
@@ -55,8 +55,9 @@ class Resolution:
         return self.threshold, self.width, self.guess, self.lapse, self.eta
 
 
+FORCED_CHOICE = Resolution(threshold=44, width=34, lapse=18, eta=14)  # with γ fixed the same effort buys finer nodes
 YES_NO = Resolution()
-FORCED_CHOICE = Resolution(threshold=44, width=34, lapse=12, eta=10)  # with γ fixed the same effort buys finer ones
+YES_NO_BINOMIAL = Resolution(threshold=44, width=36, guess=10, lapse=10)  # so does η at 0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -152,7 +153,7 @@ def posterior(
         levels: x of each row, [L].
         hits: [L].
         trials: [L].
-        resolution: number of nodes; the default depends on whether γ is estimated.
+        resolution: number of nodes; the default depends on whether γ and η are estimated.
     """
     marginals, mass = _posteriors(model, levels, hits[None], trials[None], resolution)
     return Posterior(model=model, marginals=marginals, mass=mass[0] / mass[0].sum(dtype=np.float64))
@@ -168,7 +169,7 @@ def posterior_batch(
         levels: x of each row, [L].
         hits: [B, L].
         trials: [B, L].
-        resolution: number of nodes; the default depends on whether γ is estimated.
+        resolution: number of nodes; the default depends on whether γ and η are estimated.
     """
     parts = [
         _posteriors(model, levels, hits[begin : begin + CHUNK], trials[begin : begin + CHUNK], resolution)[0]
@@ -195,13 +196,19 @@ def _posteriors(
         axes, settled = tuple(map(_where, repeat(settled), axes, closer)), settled | _settled(axes, closer)
         if settled.all():
             break
-    sizes = (resolution or (YES_NO if model.free_guess else FORCED_CHOICE)).sizes
+    sizes = (resolution or _resolution(model)).sizes
     axes = tuple(
         dataclasses.replace(each, size=1 if each.fixed else size, rule="gauss" if number >= FIRST_RATE else "midpoint")
         for number, (each, size) in enumerate(zip(axes, sizes, strict=True))
     )
     mass = _mass(model, axis, hits, trials, axes)
     return Marginals(axes=axes, masses=_marginals(mass)), mass
+
+
+def _resolution(model: PsychometricModel) -> Resolution:
+    if not model.free_guess:
+        return FORCED_CHOICE
+    return YES_NO if model.overdispersed else YES_NO_BINOMIAL
 
 
 def _first_axes(model: PsychometricModel, axis: Floats, number: int) -> tuple[Axis, ...]:
