@@ -62,7 +62,8 @@ def become_gunicorn(*, host: str, port: int, workers: int, threads: int) -> None
     if not os.environ.get(health.SHARED):
         os.environ[health.SHARED] = str(shared_counts.make_folder())
     bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    settings = ["--config", str(ROOT / "study_app" / "gunicorn_conf.py"), "--chdir", str(ROOT)]
+    os.chdir(ROOT)  # where our modules are found, from whichever directory the command was called
+    settings = ["--config", str(ROOT / "study_app" / "gunicorn_conf.py")]
     options = ["--bind", bind, "--workers", str(workers), "--threads", str(threads)]
     command = [sys.executable, "-m", "gunicorn", *settings, *options]
     os.execv(sys.executable, command)  # noqa: S606  (no shell; the arguments are checked)

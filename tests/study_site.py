@@ -135,17 +135,18 @@ def make_answer(index: int, **changes) -> dict:
 class Server:
     """The study behind a real gunicorn on loopback, in a process group of its own.
 
-    ``direct`` leaves out our own command, which looks at the database and the port first: for tests that need many
-    servers, and none of what it does.
+    Our own command is called from another directory than the code's. ``direct`` leaves it out, and what it looks at
+    first: for tests that need many servers.
     """
 
     def __init__(self, url: str, port: int, log: Path, *, direct: bool = False) -> None:
         self.port, self.address, self._log, self._database_url = port, f"http://127.0.0.1:{port}", log, url
+        self._place = ROOT if direct else log.parent
         self._command = [sys.executable, "-m", *(self._gunicorn() if direct else self._serve())]
         self._process: subprocess.Popen | None = None
 
     def _serve(self) -> list[str]:
-        return ["flask", "--app", "study_app", "serve", "--port", str(self.port)]
+        return ["flask", "--app", str(ROOT / "study_app"), "serve", "--port", str(self.port)]
 
     def _gunicorn(self) -> list[str]:
         return ["gunicorn", "--config", "study_app/gunicorn_conf.py", "--bind", f"127.0.0.1:{self.port}"]
@@ -153,7 +154,7 @@ class Server:
     def start(self) -> Server:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True,
+                self._command, cwd=self._place, stdout=log, stderr=log, start_new_session=True,
                 env={**os.environ, "DATABASE_URL": self._database_url, "TMPDIR": str(self._log.parent)},
             )  # fmt: skip
         self._wait_until_it_answers()
