@@ -8,7 +8,8 @@ pigeonhole bootstrap) would count what belongs to single answers three times. Fe
 multiplied by n / (n − 1), and t has the degrees of freedom of Satterthwaite (1946, Biometrics Bulletin 2, 110–114), at
 least min(participants, pictures) − 1.
 
-Answers are first summed by participant × picture × cell, so that a draw costs as much as there are such sums.
+Answers are first summed by participant × picture × cell, and then over what is not resampled, so that a draw costs as
+much as there are participants, pictures or groups of pairs.
 """
 
 from __future__ import annotations
@@ -133,20 +134,16 @@ class Drawn:
 
 def draw(crossed: Crossed, replicates: int, seed: int, *, progress: bool) -> Drawn:
     """Returns the counts of ``replicates`` draws of each factor; shows progress on stderr."""
-    ones = np.ones((1, crossed.participants)), np.ones((1, len(crossed.pictures)))
-    sums = _sums_of_groups(crossed, seed)
-    parts, drawn, each = [observed(crossed)], [], [replicates] * FACTORS
-    with tqdm(total=sum(each), desc="crossed bootstrap", unit="draw", leave=False, disable=not progress) as bar:
-        for weights in _weights(crossed.participants, replicates, seed, "participants"):
-            parts.append(counts(crossed, weights, np.repeat(ones[1], len(weights), axis=0)))
-            bar.update(len(weights))
-        for weights in _weights(len(crossed.pictures), replicates, seed, "pictures"):
-            parts.append(counts(crossed, np.repeat(ones[0], len(weights), axis=0), weights))
-            drawn.append(weights.astype(np.uint8))
-            bar.update(len(weights))
-        for weights in _weights(len(sums["trials"]), replicates, seed, "pairs"):
-            parts.append(Counts(**{name: weights @ sums[name] for name in QUANTITIES}))
-            bar.update(len(weights))
+    factors = {"participants": _sums(crossed, axis=0), "pictures": _sums(crossed, axis=1)}
+    factors["pairs"] = _sums_of_groups(crossed, seed)
+    parts, drawn = [observed(crossed)], []
+    total = FACTORS * replicates
+    with tqdm(total=total, desc="crossed bootstrap", unit="draw", leave=False, disable=not progress) as bar:
+        for factor, sums in factors.items():
+            for weights in _weights(len(sums["trials"]), replicates, seed, factor):
+                parts.append(Counts(**{name: weights @ sums[name] for name in QUANTITIES}))
+                drawn += [weights.astype(np.uint8)] if factor == "pictures" else []
+                bar.update(len(weights))
     joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in QUANTITIES}
     return Drawn(counts=Counts(**joined), pictures=np.concatenate(drawn))
 
@@ -157,6 +154,14 @@ def _weights(units: int, replicates: int, seed: int, purpose: str) -> Iterator[F
     for start in range(0, replicates, CHUNK):
         size = min(CHUNK, replicates - start)
         yield generator.multinomial(units, np.full(units, 1 / units), size=size).astype(float)
+
+
+def _sums(crossed: Crossed, axis: int) -> dict[str, Floats]:
+    """The sums of each participant [P, L] (over axis 0, pictures) or of each picture [I, L] (over axis 1)."""
+    return {
+        name: np.stack([np.asarray(matrices[name].sum(axis=axis)).ravel() for matrices in crossed.cells], axis=1)
+        for name in QUANTITIES
+    }
 
 
 def _sums_of_groups(crossed: Crossed, seed: int) -> dict[str, Floats]:
