@@ -79,7 +79,7 @@ def pictures(rows: list[Row], level: float) -> list[Row]:
     for row in rows:
         total = sums.setdefault((row["source_id"], row["model"]), np.zeros(3, dtype=int))
         total += [row["answers"], row["answers"] * row["fooled"], (row["answers"] - row["seen"]) * row["fooled"]]
-    ranked = [_picture(*key, *map(int, total), level) for key, total in sums.items()]
+    ranked = [_picture(level, *key, *map(int, total)) for key, total in sums.items()]
     return sorted(
         ranked, key=lambda row: (-row["rate"]["low"], -row["rate"]["estimate"], row["source_id"], row["model"])
     )
@@ -89,15 +89,17 @@ def listed(ranked: list[Row], alpha: float) -> list[Row]:
     """Returns the first ``TOP`` rows of ``pictures`` with undetected answers, with intervals widened for the choice."""
     top = [row for row in ranked if row["undetected"] > 0][:TOP]
     level = 1 - alpha * len(top) / len(ranked)
-    keys = ("source_id", "model", "answers", "fooling", "undetected")
-    return [_picture(*(row[key] for key in keys), level) for row in top]
+    return [{**row, "rate": _rate(row["undetected"], row["answers"], level)} for row in top]
 
 
-def _picture(source: str, model: str, answers: int, fooling: int, unseen: int, level: float) -> Row:
-    low, high = wilson(np.array(float(unseen)), np.array(float(answers)), normal_quantile(level))
-    rate = {"estimate": unseen / answers, "low": float(low), "high": float(high)}
+def _picture(level: float, source: str, model: str, answers: int, fooling: int, unseen: int) -> Row:
     return {"source_id": source, "model": model, "answers": answers, "fooling": fooling, "undetected": unseen,
-            "rate": rate}  # fmt: skip
+            "rate": _rate(unseen, answers, level)}  # fmt: skip
+
+
+def _rate(unseen: int, answers: int, level: float) -> Row:
+    low, high = wilson(np.array(float(unseen)), np.array(float(answers)), normal_quantile(level))
+    return {"estimate": unseen / answers, "low": float(low), "high": float(high)}
 
 
 def _blocks(study: Study, rows: list[Row], top: list[Row]) -> list[Block]:

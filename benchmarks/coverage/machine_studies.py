@@ -48,7 +48,7 @@ def curve(right: Floats, name: str = "a", *, by_picture: bool = True) -> Machine
 def standing(least: Floats, clean: np.ndarray) -> Floats:
     """Returns whether pictures stay right, [I, K], whose least ε that fools is given in log2, [I]."""
     with np.errstate(divide="ignore"):
-        return (clean[:, None] & (np.log2(EPS) < least[:, None])).astype(float)
+        return np.asarray(clean[:, None] & (np.log2(EPS) < least[:, None]), dtype=float)
 
 
 # ---- accuracy at each ε ----
