@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import MetaData, Table, inspect, select, text
+from sqlalchemy import MetaData, Table, inspect, select, text, update
 
 from core import files, manifest
 from core.errors import StudyError
@@ -168,6 +168,8 @@ def test_down_to_the_first_schema_and_up_again_changes_nothing(old):
 
 def test_a_session_of_the_first_schema_goes_on_in_the_new_one(old):
     old.migrate()
+    with old.engine.begin() as connection:  # else the time of its sessions is over
+        connection.execute(update(Base.metadata.tables["participant"]).values(consented_at=datetime.now(UTC)))
     app = make_app(old.url)
     visitor = Visitor(app)
     visitor.client.set_cookie(SESSION, "token-2")
