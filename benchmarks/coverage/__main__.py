@@ -21,7 +21,8 @@ from analysis.power.finding import repeat
 from benchmarks.claims import RESULTS, Claim, versions, write
 from benchmarks.coverage import page
 from benchmarks.coverage.acceptance import Share, spread
-from benchmarks.coverage.scenarios import Cell, cells
+from benchmarks.coverage.cell import Cell
+from benchmarks.coverage.scenarios import cells
 from core import files
 from core.errors import DONE, ConfigError, exit_code
 

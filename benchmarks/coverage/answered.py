@@ -44,8 +44,8 @@ def export_of(
     """
     size, people = len(yes), int(person.max()) + 1
     counts = np.zeros((2, people, len(eps)))
-    np.add.at(counts, (1, person, cell), 1)
-    np.add.at(counts, (0, person, cell), yes)
+    np.add.at(counts[0], (person, cell), yes)
+    np.add.at(counts[1], (person, cell), 1)
     side = np.zeros(size, int) if side is None else side
     cells = Cells(
         models=("a",), participants=tuple(f"p{index:04d}" for index in range(people)), eps=np.array(eps),

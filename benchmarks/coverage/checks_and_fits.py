@@ -80,7 +80,7 @@ POOLED = 200
 
 def law(sd: float, seed: int, number: int) -> list[float]:
     """Returns p of the power law's deviance in 100 studies of 10 participants, who differ by ``sd`` octaves."""
-    generator = rng.numpy_generator(seed, "coverage of the power law", sd, number)
+    generator = rng.numpy_generator(seed, "coverage of the power law", str(sd), number)
     threshold = 2.5 + sd * generator.standard_normal((FITS, 10))
     p = np.stack([probability("yes-no", each) for each in threshold])
     trials = np.repeat([3 * POOLED // 10, POOLED // 10], [1, len(EPS)])

@@ -16,9 +16,10 @@ from numpy.polynomial.hermite_e import hermegauss
 from analysis import estimates, intervals
 from analysis.curves.computing import QUANTITIES, band, by_people
 from analysis.likelihood import Floats
-from analysis.psychometric import SIGMOIDS, PsychometricFit, fit_psychometric
+from analysis.psychometric import PsychometricFit, fit_psychometric
 from analysis.psychometric import probability as curve_at
 from analysis.psychometric.profiles import value_of
+from analysis.psychometric.sigmoids import sigmoid_of
 from benchmarks.coverage.acceptance import Share, covered
 from benchmarks.coverage.cell import Cell
 from core import rng
@@ -33,7 +34,7 @@ WORDS = {"eps50": "ε₅₀", "width_octaves": "ln w", "slope_per_octave": "ln s
 
 def probability(threshold: Floats) -> Floats:
     """Returns P(yes) [P, L] of participants by their thresholds [P]."""
-    sigmoid = SIGMOIDS[estimates.PSYCHOMETRIC.family]
+    sigmoid = sigmoid_of(estimates.PSYCHOMETRIC.family)
     z = (LEVELS - threshold[:, None]) * sigmoid.width / WIDTH + sigmoid.quantile(0.5)
     rise = np.where(np.isfinite(LEVELS), sigmoid.cdf(np.clip(z, -1e3, 1e3)), 0.0)
     return np.asarray(GUESS + (1 - GUESS - LAPSE) * rise)

@@ -33,7 +33,7 @@ REPLICATES = 200
 
 def rated(participants: int, difference: float, seed: int, number: int) -> dict[str, Any]:
     """Returns interval and p-values of the difference of mean ratings, whose truth is ``difference``."""
-    generator = rng.numpy_generator(seed, "coverage of mean ratings", participants, difference, number)
+    generator = rng.numpy_generator(seed, "coverage of mean ratings", participants, str(difference), number)
     person = np.repeat(np.arange(participants), 2 * RATED)
     second = np.tile(np.repeat([False, True], RATED), participants)
     picture = np.concatenate([generator.permutation(PICTURES)[:RATED] for _ in range(2 * participants)])

@@ -69,10 +69,10 @@ def probability(design: Sensing, eps: Floats, threshold: Floats, shift: Floats, 
     """Returns P(yes) of participants whose log2 ε₁ and criterion deviate; in 2afc of the right answer; broadcasts."""
     d = (eps / (EPS_DPRIME1 * 2 ** (design.sd * threshold))) ** EXPONENT
     k = SHIFT[design.task] + design.sd_shift * shift
-    seen = {
-        "yes-no": lambda: ndtr(d - k), "2afc": lambda: ndtr((d + side * k) / np.sqrt(2)),
-        "same-different": lambda: different_rate(d, k),
-    }[design.task]()  # fmt: skip
+    if design.task == "same-different":
+        seen = different_rate(d, k)
+    else:
+        seen = ndtr(d - k) if design.task == "yes-no" else ndtr((d + side * k) / np.sqrt(2))
     return np.asarray(LAPSE / 2 + (1 - LAPSE) * seen)
 
 
@@ -105,9 +105,9 @@ def one(design: Sensing, seed: int, number: int) -> dict[str, list[tuple[float, 
     """Returns the intervals of one study, by quantity those of the judged cells."""
     generator = rng.numpy_generator(seed, "coverage", design.words, number)
     person, cell = shown(design.participants, design.shown)
-    deviates = generator.standard_normal((2, design.participants))[:, person]
+    threshold, shift = generator.standard_normal((2, design.participants))[:, person]
     side = np.where(np.arange(len(cell)) % 2, 1, -1) if design.task == "2afc" else np.zeros(len(cell), int)
-    p = probability(design, np.array(EPS)[cell], *deviates, side.astype(float))
+    p = probability(design, np.array(EPS)[cell], threshold, shift, side.astype(float))
     export = export_of(design.task, EPS, person, cell, generator.random(len(cell)) < p, side=side)
     rows = by_cell(export, REPLICATES, number)
     found = {
