@@ -79,10 +79,10 @@ def test_printed_intervals_of_a_single_curve_cover_and_its_test_of_fit_keeps_its
 
 def test_what_a_fit_takes_for_something_else_is_reported_and_not_judged():
     curve = Curve(task="yes-no", trials=160, family="student-t", tested=True)
-    found = single_curves.shares(curve, [single_curves.batch(curve, 5, 0, size=20)])
+    found = single_curves.shares(curve, [single_curves.batch(curve, 5, number, size=20) for number in range(4)])
     assert {share.met for share in found} == {None}
     power = {share.quantity: share.value for share in found}
-    assert power["wrong S found out by deviance"] > 0.5
+    assert power["wrong S found out by deviance"] > 0.3, "a true S is rejected in 0.05; this one in about one half"
 
 
 def test_clustered_intervals_cover_where_participants_differ():
@@ -113,7 +113,7 @@ def test_clustered_intervals_cover_where_participants_differ():
         ("monotony-p8", 200),
         ("power-law-alike", 3),
         ("agreement-6-annotators", 20),
-        ("maps-5-pictures", 400),
+        ("maps-8-pictures", 400),
     ],
 )
 def test_what_is_printed_of_people_keeps_its_promise(name, times):
