@@ -352,7 +352,7 @@ def _blocks(results: Row, checks: list[Row]) -> list[Block]:
     if unanchored:
         text = (
             f"Not estimable: the lapse rate from {', '.join(unanchored)}, where fewer than {percent(ANCHOR)} of the "
-            "answers at the largest ε notice; lapses and a shallow slope look alike without an ε that everybody sees."
+            "answers at the largest ε are right; lapses and a shallow slope look alike unless everybody sees some ε."
         )
         blocks.append(Paragraph(text=text, kind="refusal"))
     return [*blocks, _participant_table(results["by_participant"])]

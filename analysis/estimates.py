@@ -298,17 +298,14 @@ def _bands(cells: Cells, index: int, point: PointEstimates, draws: Sequence[Poin
     probability = None
     if fit is not None:
         curves = [psychometric.probability(c, grid) for draw in draws if (c := draw.psychometric[index]) is not None]
-        probability = _band(psychometric.probability(fit, grid)[0], np.concatenate(curves), level)
+        curve = psychometric.probability(fit, grid)[0]
+        people = participants_of(cells, index)
+        probability = (curve, *intervals.rate_interval(curve, np.concatenate(curves), people, level))
     laws = np.concatenate([_law(draw.power_law, index, grid) for draw in draws])
-    return Bands(
-        eps=2**grid, probability=probability, d_prime=_band(_law(point.power_law, index, grid)[0], laws, level)
-    )
+    law = _law(point.power_law, index, grid)[0]
+    low, high = intervals.t_interval(law, laws, len(cells.participants), level)
+    return Bands(eps=2**grid, probability=probability, d_prime=(law, np.maximum(low, 0.0), high))
 
 
 def _law(fit: PowerLawFit, index: int, grid: Floats) -> Floats:
     return signal_detection.d_prime_at(2**grid, fit.log2_eps_dprime1[:, index, None], fit.exponent[:, index, None])
-
-
-def _band(curve: Floats, replicates: Floats, level: float) -> tuple[Floats, Floats, Floats]:
-    low, high = intervals.percentile_interval(replicates, level)
-    return curve, np.minimum(low, curve), np.maximum(high, curve)

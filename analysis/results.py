@@ -28,7 +28,7 @@ METHODS = {
     "a posteriori; log2 estimate ± t(P − 1) × participant-bootstrap standard error",
     "eps50": "psychometric function (Weibull in ε, S = 0.5), guess and lapse rate free with Beta(1, 10) priors, "
     "maximum a posteriori; log2 estimate ± t(P − 1) × participant-bootstrap standard error",
-    "curves": "pointwise percentiles of the participant bootstrap",
+    "curves": "pointwise ± t(P − 1) × participant-bootstrap standard error, of a rate on its logit",
     "accuracy": "Wilson interval over pictures",
 }
 

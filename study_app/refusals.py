@@ -42,8 +42,8 @@ def register(app: Flask) -> None:
     app.register_error_handler(HTTPException, _http_error)
     for kind in (OperationalError, PoolTimeoutError, BusyError):
         app.register_error_handler(kind, _out_of_reach)
-    app.register_error_handler(DataError, _cannot_be_kept)
-    app.register_error_handler(OverflowError, _cannot_be_kept)
+    for unusable in (DataError, OverflowError, RecursionError):
+        app.register_error_handler(unusable, _cannot_be_kept)
 
 
 def error_page(status: int) -> Response:
@@ -84,6 +84,6 @@ def _out_of_reach(error: Exception) -> Response:
 
 
 def _cannot_be_kept(error: Exception) -> Response:
-    """A value that no column holds, such as a NUL in a text or a number beyond 64 bits: nothing of ours sends it."""
-    current_app.logger.warning("a request brought what the database cannot hold", exc_info=error)
+    """A NUL in a text, a number beyond 64 bits, lists in lists a thousand deep: nothing of ours sends them."""
+    current_app.logger.warning("a request brought what cannot be read or kept", exc_info=error)
     return Refusal(422, "invalid", "the request has a value that cannot be used").response()

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from analysis import estimates, intervals
 from analysis.likelihood import Floats
@@ -33,7 +32,6 @@ from analysis.psychometric import (
     probability,
     profile_interval,
     separation,
-    shortest_interval,
 )
 from analysis.psychometric.profiles import value_of
 from analysis.study import Study
@@ -44,7 +42,6 @@ LARGEST_SAMPLE = 1000
 GRID = 61
 ORDER_BLOCKS = 8
 DRAWN_PEOPLE = 40
-NEVER_CERTAIN = 1e-4  # an asymptote estimated at 0 has no logit
 QUANTITIES = {
     "eps50": Quantity(), "width_octaves": Quantity(name="width"), "slope_per_octave": Quantity(name="slope"),
 }  # fmt: skip
@@ -211,13 +208,12 @@ def _by_order(answers: Answers, columns: NDArray[np.int64], predicted: Floats) -
 
 
 def _overdispersion(fit: PsychometricFit, level: float) -> Row:
-    """η with the shortest interval, which reaches 0 where the posterior does; ε₅₀ with equal tails."""
+    """η without an interval, since half a dozen levels say too little of it (docs/coverage.md), and ε₅₀ with one."""
     model = dataclasses.replace(fit.model, overdispersed=True)
     found = posterior(model, fit.levels, fit.hits[0], fit.trials[0])
-    low, high = shortest_interval(found, "eta", level)
     bounds = (float(2**bound) for bound in found.interval("threshold", level))
     return {
-        "eta": {"estimate": found.mean("eta"), "low": low, "high": high},
+        "eta": found.mean("eta"),
         "eps50": _interval(float(2 ** found.quantile("threshold", 0.5)), *bounds),
     }
 
@@ -246,16 +242,7 @@ def _band(fit: PsychometricFit, draws: Sequence[PsychometricFit], people: int, l
 def band(
     fit: PsychometricFit, draws: Sequence[PsychometricFit], grid: Floats, people: int, level: float
 ) -> tuple[Floats, Floats, Floats]:
-    """Returns the fitted curve at ``grid`` [G] ± t(P − 1) × bootstrap error of its logit: estimate, low, high.
-
-    Percentiles of the draws are too sure of few people: of 8 they cover 0.84, of 20 0.91 (docs/coverage.md).
-    """
+    """Returns the fitted curve at ``grid`` [G] with its band: estimate, low, high."""
     curve = probability(fit, grid)[0]
-    replicates = np.concatenate([_logit(probability(draw, grid)) for draw in draws])
-    low, high = intervals.t_interval(_logit(curve), replicates, people, level)
-    return curve, np.minimum(special.expit(low), curve), np.maximum(special.expit(high), curve)
-
-
-def _logit(p: Floats) -> Floats:
-    inside: Floats = special.logit(np.clip(p, NEVER_CERTAIN, 1 - NEVER_CERTAIN))
-    return inside
+    replicates = np.concatenate([probability(draw, grid) for draw in draws])
+    return curve, *intervals.rate_interval(curve, replicates, people, level)

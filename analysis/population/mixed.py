@@ -22,7 +22,7 @@ from analysis.mixed_models import (
 )
 from analysis.trials import Export
 
-MOST_ROWS, MOST_PRODUCTS = 1_000_000, 12 * 10**9  # beyond, the fit takes more than about a minute of one processor
+MOST_ROWS, MOST_PRODUCTS = 200_000, 12 * 10**9  # beyond, the fit takes more than about half a minute of one processor
 FEWEST_PICTURES = 5
 POINTS = 41
 FORMULA = "P(yes) = λ/2 + (1 − λ) Φ(−k + (ε/ε₁[source model])^b[source model] + (1 + d | participant) + (1 | picture))"

@@ -5,7 +5,7 @@ x = log2 ε, so that w is in octaves; ε = 0 is x = −∞, where S is exactly 0
 """
 
 from analysis.psychometric.comparison import FamilyFit, compare_families
-from analysis.psychometric.curve_intervals import CurveInterval, interval, posterior_interval, shortest_interval, single
+from analysis.psychometric.curve_intervals import CurveInterval, interval, posterior_interval, single
 from analysis.psychometric.fitting import PsychometricFit, fit_psychometric, probability, slope_at, threshold_at
 from analysis.psychometric.goodness import GoodnessOfFit, goodness_of_fit
 from analysis.psychometric.model import LOGIT_BOX, PsychometricModel
@@ -25,5 +25,5 @@ __all__ = [
     "goodness_of_fit", "interval", "isotonic", "level_prior", "linear_levels", "log_levels",
     "model_free_thresholds", "outcomes_of_counts", "outcomes_of_fit", "posterior",
     "posterior_batch", "posterior_interval", "posterior_of", "probability", "profile_interval", "separation",
-    "shortest_interval", "single", "slope_at", "spearman_karber", "threshold_at",
+    "single", "slope_at", "spearman_karber", "threshold_at",
 ]  # fmt: skip

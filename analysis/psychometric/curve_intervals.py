@@ -12,7 +12,7 @@ from scipy.stats import t as student
 from analysis.psychometric.fitting import PsychometricFit, evaluation, probability
 from analysis.psychometric.goodness import pearson, refitted
 from analysis.psychometric.model import PsychometricModel
-from analysis.psychometric.posteriors import Parameter, Posterior, posterior_of
+from analysis.psychometric.posteriors import Posterior, posterior_of
 from analysis.psychometric.profiles import Quantity, profile_interval, value_of
 from analysis.psychometric.sigmoids import Floats
 from core import rng
@@ -20,7 +20,6 @@ from core import rng
 Method = Literal["profile", "posterior", "bootstrap", "quasi-t"]
 POSTERIOR_DRAWS = 20_000
 STEP = 1e-4
-SHORTEST_TRIES = 21
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,17 +111,6 @@ def posterior_interval(
     values = _shown(model, quantity, value_of(model, quantity, theta))
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
-
-
-def shortest_interval(found: Posterior, name: Parameter, level: float = 0.95) -> tuple[float, float]:
-    """Returns the shortest interval that holds ``level`` of a parameter's posterior.
-
-    It reaches an end where the posterior is highest there, as that of η does where answers hang together no more than
-    chance has it; an interval with equal tails never would.
-    """
-    tails = np.linspace(0, 1 - level, SHORTEST_TRIES)
-    ends = [(found.quantile(name, tail), found.quantile(name, tail + level)) for tail in tails]
-    return min(ends, key=lambda each: each[1] - each[0])
 
 
 def _quasi_t(fit: PsychometricFit, quantity: Quantity, level: float) -> tuple[float, float]:

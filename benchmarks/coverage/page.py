@@ -38,8 +38,8 @@ by the exact binomial band of its n at α = 0.01 (of a coverage: 0.920 to 0.975 
 | ε₅₀, width, slope, about people | participants drawn again, t(P − 1) × bootstrap error of the logarithm | |
 | these, about the answers alone | profile likelihood, χ²(1), no prior of γ and λ | posterior, bootstrap, quasi-t |
 | band of the curve, about people | t(P − 1) × bootstrap error of the logit | |
-| overdispersion η, and ε₅₀ with it | posterior with all else integrated out: shortest interval, equal tails | |
-| γ, λ | estimates without an interval | |
+| ε₅₀ with overdispersion | posterior with all else, η too, integrated out: equal tails | |
+| γ, λ, η | estimates without an interval | of η the posterior’s: at 0 and 0.2 too sure |
 | goodness of fit | deviance and X² in excess of the rows that can contribute, refitted parametric bootstrap | |
 
 - Profile intervals of width, slope and other thresholds than m are **conservative** where answers say little of the

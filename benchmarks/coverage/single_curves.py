@@ -28,7 +28,6 @@ from analysis.psychometric import (
     posterior,
     posterior_of,
     profile_interval,
-    shortest_interval,
 )
 from analysis.psychometric.profiles import value_of
 from analysis.psychometric.sigmoids import Shape
@@ -175,7 +174,7 @@ def _overdispersed(fit: PsychometricFit, size: int) -> dict[str, Any]:
     whole = [posterior(knows, fit.levels, fit.hits[index], fit.trials[index]) for index in range(size)]
     return {
         "overdispersed m": [found.interval("threshold") for found in whole],
-        "eta": [shortest_interval(found, "eta") for found in whole],
+        "eta": [found.interval("eta") for found in whole],
     }
 
 
@@ -193,7 +192,7 @@ def shares(curve: Curve, rows: Sequence[dict[str, Any]]) -> list[Share]:
     if curve.integrated:
         gate: Gate = "not below" if curve.family == curve.fitted else "reported"
         found.append(covered("m, posterior with η integrated out", _all(rows, "overdispersed m"), M, gate))
-        found.append(covered("η, shortest interval of the posterior", _all(rows, "eta"), curve.eta, gate))
+        found.append(covered("η, posterior", _all(rows, "eta"), curve.eta, "reported"))
     if curve.tested:
         found += fit_tests.shares(rows, known=curve.known)
     return found

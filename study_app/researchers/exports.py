@@ -7,6 +7,7 @@ a thread; if its worker ends, the progress stands still and counts as interrupte
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import shutil
@@ -132,14 +133,15 @@ def job(folder: Path, name: str) -> Job | None:
 
 def _state(place: Path) -> str:
     """Returns whether something was written just now, the files in the making included."""
-    latest = max(_modified(path) for path in (place, *place.rglob("*")))
+    inside = (Path(folder, name) for folder, _, names in os.walk(place) for name in names)
+    latest = max(_modified(path) for path in (place, *inside))
     return "running" if time.time() - latest < SILENT_S else "interrupted"
 
 
 def _modified(path: Path) -> float:
     try:
         return path.stat().st_mtime
-    except FileNotFoundError:  # a temporary file that was put in its place meanwhile
+    except FileNotFoundError:  # put in its place or removed meanwhile
         return 0.0
 
 
@@ -153,5 +155,5 @@ def archive(folder: Path, name: str) -> Path | None:
 def forget_old(folder: Path) -> None:
     """Deletes exports that were made more than a day ago."""
     for path in folder.glob("*"):
-        if NAME.fullmatch(path.name) and time.time() - path.stat().st_mtime > KEPT_S:
+        if NAME.fullmatch(path.name) and time.time() - _modified(path) > KEPT_S:
             shutil.rmtree(path, ignore_errors=True)

@@ -31,15 +31,18 @@ class Unfinished {
     return this.store.transaction("strokes", "readwrite").objectStore("strokes");
   }
 
-  /** Keeps an operation that is going on, now and then; a single request, so that it is done though the page is left. */
+  /** Keeps an operation that is going on, now and then. */
   keep(assignment, index, operation) {
     if (performance.now() - this.at < KEPT_EVERY_MS) return;
     this.at = performance.now();
     this.keepAtOnce(assignment, index, operation);
   }
 
+  /** Keeps an operation though the page is left in the next moment: that would break off what is not committed. */
   keepAtOnce(assignment, index, operation) {
-    this.strokes().put({ assignment, index, operation });
+    const strokes = this.strokes();
+    strokes.put({ assignment, index, operation });
+    strokes.transaction.commit();
   }
 
   /** Forgets the operation of this index or one before it. */

@@ -307,6 +307,13 @@ def test_a_body_that_is_too_large_is_refused_in_the_one_shape(visitor):
     assert "could not be understood" in page.get_data(as_text=True)
 
 
+def test_a_body_that_is_nested_too_deeply_is_refused_in_the_one_shape(visitor):
+    deep = "[" * 20_000 + "]" * 20_000
+    for path in ("/api/v1/trials", "/api/v1/visits"):
+        reply = visitor.client.post(path, data=deep, content_type="application/json", headers=visitor.headers)
+        assert (reply.status_code, set(reply.get_json())) == (422, {"error"}), path
+
+
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "TRACE", "PROPFIND"])
 def test_a_method_that_is_not_known_is_refused(visitor, method):
     api = visitor.client.open("/api/v1/trials", method=method, json={}, headers=visitor.headers)
