@@ -227,7 +227,7 @@ def _goodness(known: dict[str, Row], level: str) -> Table:
         name="curve-fit",
         caption="Goodness of fit: deviance and Pearson’s X² with p from refitted bootstrap samples (rows less "
         "parameters: df); p trend: of the residuals over the prediction. η: overdispersion between levels, 0 to 1 "
-        f"(mean of its posterior), and ε₅₀ with η integrated out [{level} of the posterior].",
+        f"(mean of its posterior). ε₅₀ [{level} quasi-t interval, which allows for overdispersion].",
         columns=(
             Column(head="source model", show=lambda row: row["source_model"], row_head=True),
             Column(head="deviance", show=lambda row: number(row["deviance"])),
@@ -236,7 +236,7 @@ def _goodness(known: dict[str, Row], level: str) -> Table:
             Column(head="X²", show=lambda row: f"{number(row['pearson'])} (p {p_value(row['pearson_p'])})"),
             Column(head="p trend", show=lambda row: p_value(row["trend_p"])),
             Column(head="η", show=lambda row: number(row["eta"])),
-            Column(head="ε₅₀ with η", show=lambda row: bracket(row["eps50_overdispersed"], grey)),
+            Column(head="ε₅₀ allowing for it", show=lambda row: bracket(row["eps50_overdispersed"], grey)),
         ),
         rows=rows,
     )

@@ -47,25 +47,32 @@ class Share:
     @property
     def band(self) -> tuple[float, float]:
         """What ``value`` may be."""
-        return (ALPHA, 1.0) if self.kind == "uniform" else binomial_band(self.n, self.nominal)
+        return self.band_at(ALPHA)
 
     @property
     def met(self) -> bool | None:
         """Whether it is; ``None`` where it is not judged."""
-        low, high = self.band
+        return self.met_at(ALPHA)
+
+    def band_at(self, alpha: float) -> tuple[float, float]:
+        """What ``value`` is but for ``alpha`` where the method keeps its promise."""
+        return (alpha, 1.0) if self.kind == "uniform" else binomial_band(self.n, self.nominal, alpha)
+
+    def met_at(self, alpha: float) -> bool | None:
+        """Whether ``value`` lies where it does but for ``alpha``; ``None`` where it is not judged."""
+        low, high = self.band_at(alpha)
         verdicts = {
-            "inside": low <= self.value <= high and self.balanced,
-            "not below": low <= self.value and self.balanced,
+            "inside": low <= self.value <= high and self.balanced(alpha),
+            "not below": low <= self.value and self.balanced(alpha),
             "not above": self.value <= high,
         }
         return verdicts.get(self.gate)
 
-    @property
-    def balanced(self) -> bool:
+    def balanced(self, alpha: float) -> bool:
         """Whether neither side has more misses than chance allows; true where sides are not judged."""
         if not self.sides or self.below is None or self.above is None:
             return True
-        return max(self.below, self.above) / self.n <= side_limit(self.n, self.nominal)
+        return max(self.below, self.above) / self.n <= side_limit(self.n, self.nominal, alpha)
 
 
 def binomial_band(n: int, nominal: float, alpha: float = ALPHA) -> tuple[float, float]:

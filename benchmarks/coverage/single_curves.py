@@ -141,8 +141,7 @@ def batch(curve: Curve, seed: int, number: int, size: int = BATCH) -> dict[str, 
     whole = [posterior_of(fit, index) for index in range(size // 4)]
     row["posterior m"] = [found.interval("threshold") for found in whole]
     row["posterior ln w"] = [tuple(np.log(found.interval("width"))) for found in whole]
-    if curve.eta:
-        row["quasi-t"] = [_ends(interval(fit, method="quasi-t", index=index)) for index in range(size)]
+    row["quasi-t"] = [_ends(interval(fit, method="quasi-t", index=index)) for index in range(size)]
     if curve.tested:
         row |= fit_tests.p_values(fit, range(size // (2 if curve.known else 5)), number * size, generator)
     if curve.integrated:
@@ -169,7 +168,7 @@ def _ends(found: CurveInterval) -> tuple[float, float]:
 
 
 def _overdispersed(fit: PsychometricFit, size: int) -> dict[str, Any]:
-    """The posterior with η integrated out: what the report prints of η, and of ε₅₀ beside it."""
+    """The posterior with η integrated out."""
     knows = dataclasses.replace(fit.model, overdispersed=True)
     whole = [posterior(knows, fit.levels, fit.hits[index], fit.trials[index]) for index in range(size)]
     return {
@@ -181,17 +180,16 @@ def _overdispersed(fit: PsychometricFit, size: int) -> dict[str, Any]:
 def shares(curve: Curve, rows: Sequence[dict[str, Any]]) -> list[Share]:
     """Returns the coverage of each interval.
 
-    The default of m, ln w and slope is the profile likelihood; posterior (without η) and quasi-t are offered, and
-    reported here. The posterior with η integrated out is cautious where answers are not overdispersed.
+    The default of m, ln w and slope is the profile likelihood, beside which quasi-t, cautious where answers are not
+    overdispersed, is printed of m; posteriors are offered, and reported here.
     """
     found = [_profile(curve, name, _all(rows, name)) for name in QUANTITIES]
     found.append(covered("m, posterior", _all(rows, "posterior m"), M, "reported"))
     found.append(covered("ln w, posterior", _all(rows, "posterior ln w"), curve.truth(QUANTITIES["ln w"]), "reported"))
-    if curve.eta:
-        found.append(covered("m, quasi-t", _all(rows, "quasi-t"), M, "reported"))
+    gate: Gate = "not below" if curve.family == curve.fitted and not curve.wide else "reported"
+    found.append(covered("m, quasi-t", _all(rows, "quasi-t"), M, gate))
     if curve.integrated:
-        gate: Gate = "not below" if curve.family == curve.fitted else "reported"
-        found.append(covered("m, posterior with η integrated out", _all(rows, "overdispersed m"), M, gate))
+        found.append(covered("m, posterior with η integrated out", _all(rows, "overdispersed m"), M, "reported"))
         found.append(covered("η, posterior", _all(rows, "eta"), curve.eta, "reported"))
     if curve.tested:
         found += fit_tests.shares(rows, known=curve.known)

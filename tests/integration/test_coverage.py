@@ -72,9 +72,9 @@ def test_printed_intervals_of_a_single_curve_cover_and_its_test_of_fit_keeps_its
     rows = [single_curves.batch(curve, 5, 0, size=100)]
     found = {share.quantity: share for share in single_curves.shares(curve, rows)}
     assert [share.quantity for share in found.values() if share.met is False] == []
-    printed = {"m, profile", "ln w, profile", "slope, profile", "m, posterior with η integrated out"}
+    printed = {"m, profile", "ln w, profile", "slope, profile", "m, quasi-t"}
     assert printed <= {name for name, share in found.items() if share.met}
-    reported = {"m, posterior", "ln w, posterior", "η, posterior"}
+    reported = {"m, posterior", "ln w, posterior", "m, posterior with η integrated out", "η, posterior"}
     assert {name for name, share in found.items() if share.met is None} == reported
 
 
