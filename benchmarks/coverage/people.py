@@ -12,7 +12,7 @@ from scipy.special import ndtr
 
 from analysis import intervals
 from analysis.contrasts import comparing
-from analysis.estimates import point_estimates
+from analysis.estimates import PointEstimates, point_estimates
 from analysis.observers import Criterion, ModelLaw, Observers, ResponseTime, cell_probability
 from analysis.population.two_stage import participant_thresholds
 from analysis.power.simulated_studies import Design, Spread, simulated_study
@@ -95,13 +95,17 @@ def study(people: People, seed: int, number: int) -> Study:
     )
 
 
-def population(people: People) -> dict[str, list[float]]:
-    """Returns what the pooled estimators say of the whole population with unlimited trials, log2 ε of each model."""
+def population(people: People) -> PointEstimates:
+    """Returns what the pooled estimators say of the whole population with unlimited trials."""
     cells = study(people, 0, 0).export.cells
     own = law(people, float(np.hypot(people.sd, SD_MODEL)))
     p = cell_probability(own, cells) if people.task == "yes-no" else _of_pairs(own, cells, people.task)
     trials = np.maximum(cells.trials.sum(axis=0), 1) * 1e6
-    found = point_estimates(cells, (p * trials)[None], trials[None], people.task)
+    return point_estimates(cells, (p * trials)[None], trials[None], people.task)
+
+
+def thresholds_of(found: PointEstimates) -> dict[str, list[float]]:
+    """Returns log2 ε of each model."""
     middles = [float(fit.threshold[0]) for fit in found.psychometric if fit is not None]
     return {"eps_dprime1": found.power_law.log2_eps_dprime1[0].tolist(), "eps50": middles}
 
@@ -150,7 +154,7 @@ def _first(thresholds: ThresholdDraws, people: People) -> tuple[float, float] | 
 
 def shares(people: People, rows: Sequence[dict[str, Any]]) -> list[Share]:
     """Returns the coverage and the errors of many studies; those without an estimate are left out, and n says so."""
-    truth = population(people)
+    truth = thresholds_of(population(people))
     main = "eps_dprime1" if people.task == "yes-no" else "eps50"
     found = [
         covered(f"{words} of pooled answers, clustered", _known(rows, name), truth[name][0], "inside")

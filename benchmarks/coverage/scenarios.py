@@ -7,6 +7,7 @@ from functools import partial
 
 from benchmarks.coverage import (
     agreements,
+    bands,
     checks_and_fits,
     demo_design,
     joint_studies,
@@ -20,6 +21,7 @@ from benchmarks.coverage import (
     sensitivities,
     single_curves,
     threshold_studies,
+    without_shape,
 )
 from benchmarks.coverage.cell import Cell
 from benchmarks.coverage.people import People
@@ -57,7 +59,7 @@ CURVES = (
 PRINTED = (
     *joint_studies.CELLS, *threshold_studies.CELLS, *picture_studies.CELLS, *machine_studies.CELLS,
     *sensitivities.CELLS, *ratings_and_times.CELLS, *own_thresholds.CELLS,
-    *checks_and_fits.CELLS, *agreements.CELLS, *pooled_curves.CELLS,
+    *checks_and_fits.CELLS, *agreements.CELLS, *pooled_curves.CELLS, *bands.CELLS, *without_shape.CELLS,
 )  # fmt: skip
 
 

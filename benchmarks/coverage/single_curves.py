@@ -134,7 +134,9 @@ class Curve:
 def batch(curve: Curve, seed: int, number: int, size: int = BATCH) -> dict[str, Any]:
     """Returns intervals of ``size`` data sets, p-values of every other one and posteriors of every fourth."""
     generator = rng.numpy_generator(seed, "coverage", curve.words, number)
-    fit = fit_psychometric(curve.model, curve.levels, _hits(curve, size, generator), np.tile(curve.shown, (size, 1)))
+    fit = fit_psychometric(
+        curve.model, curve.levels, draw_answers(curve, size, generator), np.tile(curve.shown, (size, 1))
+    )
     row: dict[str, Any] = {
         name: _logged(quantity, *profile_interval(fit, quantity)) for name, quantity in QUANTITIES.items()
     }
@@ -149,7 +151,8 @@ def batch(curve: Curve, seed: int, number: int, size: int = BATCH) -> dict[str, 
     return row
 
 
-def _hits(curve: Curve, size: int, generator: np.random.Generator) -> Floats:
+def draw_answers(curve: Curve, size: int, generator: np.random.Generator) -> Floats:
+    """Returns hits [size, L] of the observer."""
     p = np.tile(curve.probability, (size, 1))
     if curve.eta:
         v = 1 / curve.eta**2 - 1

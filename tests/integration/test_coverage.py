@@ -115,6 +115,8 @@ def test_clustered_intervals_cover_where_participants_differ():
         ("power-law-alike", 3),
         ("agreement-6-annotators", 20),
         ("maps-8-pictures", 400),
+        ("d-prime-band-p8-sd0.875", 25),
+        ("without-shape-yes-no-n20-lapse0.02-eta0", 2),
     ],
 )
 def test_what_is_printed_of_people_keeps_its_promise(name, times):
