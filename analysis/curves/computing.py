@@ -220,10 +220,7 @@ def _overdispersion(fit: PsychometricFit, level: float) -> Row:
 
 
 def _model_free(fit: PsychometricFit, samples: int, seed: int, level: float) -> Row:
-    found = model_free_thresholds(
-        fit.levels, fit.hits[0], fit.trials[0], guess=float(fit.guess[0]), lapse=float(fit.lapse[0]), seed=seed,
-        samples=samples, level=level,
-    )  # fmt: skip
+    found = model_free_thresholds(fit, seed=seed, samples=samples, level=level)
     return {
         name: None if not np.isfinite(value) else _interval(
             float(2**value), float(2 ** getattr(found, f"{name}_low")), float(2 ** getattr(found, f"{name}_high"))

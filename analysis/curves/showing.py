@@ -255,7 +255,7 @@ def _family_blocks(known: dict[str, Row], level: str) -> list[Block]:
         ]
     table = Table(
         name="curve-families",
-        caption=f"ε₅₀ under every shape of S [{level} profile likelihood] and without a shape [{level} binomial "
+        caption=f"ε₅₀ under every shape of S [{level} profile likelihood] and without a shape [{level} refitted "
         "bootstrap]; weight: Akaike’s, over the shapes, all with as many parameters, so that BIC ranks them alike; p: "
         "how often this shape gains as much over the report’s where the report’s is true (refitted bootstrap samples). "
         "Spearman-Kärber is a mean, the others are medians. – where the rates do not run through the whole rise within "

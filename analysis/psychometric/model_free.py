@@ -1,6 +1,6 @@
 """Thresholds that need no shape: the best non-decreasing rates (PAVA) and Spearman and Kärber's mean.
 
-Both take detection above the rate of false alarms, (rate − γ) / (1 − γ − λ), with the γ and λ that they are given.
+Both take detection above the rate of false alarms, (rate − γ) / (1 − γ − λ), with γ and λ of a fitted curve.
 Where the rates do not run from 0 to 1 within what was tested, there is no Spearman-Kärber mean.
 """
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import isotonic_regression
 
+from analysis.psychometric.fitting import PsychometricFit, fit_psychometric
 from analysis.psychometric.sigmoids import Floats
 from core import rng
 
@@ -19,7 +20,7 @@ COMPLETE = 0.25  # corrected rates have to come this near 0 and 1 at the ends
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFree:
-    """Two thresholds on the axis of x with percentile intervals of a binomial bootstrap; NaN: not within the range."""
+    """Two thresholds on the axis of x with percentile intervals of a refitted bootstrap; NaN: not within the range."""
 
     pava: float
     pava_low: float
@@ -71,25 +72,25 @@ def spearman_karber(x: Floats, rates: Floats) -> float:
 
 
 def model_free_thresholds(
-    levels: Floats,
-    hits: Floats,
-    trials: Floats,
-    *,
-    guess: float,
-    lapse: float,
-    seed: int,
-    samples: int = 500,
-    level: float = 0.95,
+    fit: PsychometricFit, *, index: int = 0, seed: int, samples: int = 500, level: float = 0.95
 ) -> ModelFree:
-    """Returns both thresholds of one set of counts [L], at half of the way from γ to 1 − λ."""
-    signal = np.flatnonzero(np.isfinite(levels) & (trials > 0))
-    order = signal[np.argsort(levels[signal], kind="stable")]
-    x, k, n = levels[order], hits[order], trials[order]
-    own = _both(x, k, n, guess, lapse)
+    """Returns both thresholds of data set ``index``, at half of the way from γ to 1 − λ of its fit.
+
+    Samples are drawn from the isotonic rates of all rows, those without signal too, and γ and λ fitted to each: with
+    γ and λ held, intervals of the mean cover 0.91.
+    """
+    hits, trials = fit.hits[index], fit.trials[index]
+    signal = np.flatnonzero(np.isfinite(fit.levels) & (trials > 0))
+    order = signal[np.argsort(fit.levels[signal], kind="stable")]
+    x, n = fit.levels[order], trials[order]
+    own = _both(x, hits[order], n, float(fit.guess[index]), float(fit.lapse[index]))
     generator = rng.numpy_generator(seed, "model-free thresholds")
-    rates = isotonic(x, k, n)
+    rates = isotonic(fit.levels, hits, trials)
+    drawn_hits = generator.binomial(trials.astype(np.int64), rates, (samples, len(rates))).astype(float)
+    again = fit_psychometric(fit.model, fit.levels, drawn_hits, np.broadcast_to(trials, drawn_hits.shape))
     drawn = np.array([
-        _both(x, generator.binomial(n.astype(np.int64), rates).astype(float), n, guess, lapse) for _ in range(samples)
+        _both(x, row, n, guess, lapse)
+        for row, guess, lapse in zip(drawn_hits[:, order], again.guess.tolist(), again.lapse.tolist(), strict=True)
     ])  # fmt: skip
     low, high = _bounds(drawn, (1 - level) / 2)
     return ModelFree(

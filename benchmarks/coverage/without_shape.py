@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.psychometric import compare_families, fit_psychometric, model_free_thresholds
+from analysis.psychometric import compare_families, fit_psychometric, model_free_thresholds, spearman_karber
+from analysis.psychometric.model_free import crossing
 from benchmarks.coverage.acceptance import Share, covered, erred
 from benchmarks.coverage.cell import Cell
 from benchmarks.coverage.single_curves import GUESS, Curve, draw_answers
@@ -19,7 +20,6 @@ from core import rng
 
 BATCH, BATCHES = 20, 20
 SAMPLES = 199
-MANY = 1e9  # trials of a level whose rates are known
 WORDS = {"pava": "isotonic threshold (PAVA)", "spearman_karber": "Spearman-Kärber mean"}
 
 
@@ -32,15 +32,7 @@ def batch(curve: Curve, seed: int, number: int) -> list[dict[str, Any]]:
 
 def _data_set(curve: Curve, hits: np.ndarray, seed: int) -> dict[str, Any]:
     fit = fit_psychometric(curve.model, curve.levels, hits[None], curve.shown[None])
-    found = model_free_thresholds(
-        curve.levels,
-        hits,
-        curve.shown,
-        guess=float(fit.guess[0]),
-        lapse=float(fit.lapse[0]),
-        seed=seed,
-        samples=SAMPLES,
-    )
+    found = model_free_thresholds(fit, seed=seed, samples=SAMPLES)
     shapes = compare_families(curve.model, curve.levels, hits, curve.shown, seed=seed, samples=SAMPLES)
     return {
         **{name: (getattr(found, f"{name}_low"), getattr(found, f"{name}_high")) for name in WORDS},
@@ -51,15 +43,14 @@ def _data_set(curve: Curve, hits: np.ndarray, seed: int) -> dict[str, Any]:
 def shares(curve: Curve, rows: Sequence[list[dict[str, Any]]]) -> list[Share]:
     """Returns the coverage of both thresholds where they have an interval, and how often a shape is favoured."""
     every = [row for batch_rows in rows for row in batch_rows]
-    trials = np.full(len(curve.levels), MANY)
-    guess = 0.5 if curve.task == "2afc" else GUESS
-    truth = model_free_thresholds(
-        curve.levels, curve.probability * MANY, trials, guess=guess, lapse=curve.lapse, seed=0, samples=1
-    )
+    signal, guess = np.isfinite(curve.levels), 0.5 if curve.task == "2afc" else GUESS
+    rise = (curve.probability[signal] - guess) / (1 - guess - curve.lapse)
+    x = curve.levels[signal]
+    truth = {"pava": crossing(x, rise, 0.5), "spearman_karber": spearman_karber(x, rise)}
     found = []
     for name, words in WORDS.items():
         known = [row[name] for row in every if np.isfinite(row[name]).all()]
-        found.append(covered(words, known, float(getattr(truth, name)), "inside"))
+        found.append(covered(words, known, truth[name], "inside"))
     for family in every[0]["p"]:
         small = [row["p"][family] <= 0.05 for row in every]
         found.append(erred(f"test whether {family} is favoured over the true {curve.fitted}", small, "inside"))

@@ -127,9 +127,9 @@ def test_isotonic_rates_rise_and_pool_what_falls():
 
 
 def test_model_free_thresholds_surround_a_symmetric_curve():
-    found = model_free_thresholds(
-        np.arange(5.0), np.array([0.0, 5, 10, 15, 20]), np.full(5, 20.0), guess=0.0, lapse=0.0, seed=1
-    )
+    model = replace(NORMAL, guess=0.0, lapse=0.0)
+    counts = np.array([[0.0, 5, 10, 15, 20]])
+    found = model_free_thresholds(fit_psychometric(model, np.arange(5.0), counts, np.full((1, 5), 20.0)), seed=1)
     assert (found.pava, found.spearman_karber) == pytest.approx((2.0, 2.0))
     assert found.pava_low < 2 < found.pava_high
 
