@@ -39,6 +39,7 @@ by the exact binomial band of its n at α = 0.01 (of a coverage: 0.920 to 0.975 
 | these, about the answers alone | profile likelihood, χ²(1), no prior of γ and λ | posterior, bootstrap, quasi-t |
 | band of the curve, about people | t(P − 1) × bootstrap error of the logit | |
 | ε₅₀ allowing for overdispersion | quasi-t: standard error × √max(1, X²/df), t(df) | posterior with η integrated out |
+| isotonic threshold, Spearman-Kärber mean | percentiles of samples of the isotonic rates, γ and λ fitted to each | |
 | γ, λ, η | estimates without an interval | |
 | goodness of fit | deviance and X² in excess of the rows that can contribute, refitted parametric bootstrap | |
 
