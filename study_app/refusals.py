@@ -10,7 +10,7 @@ from typing import Any
 from flask import Flask, Response, current_app, jsonify, make_response, render_template, request
 from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, ServiceUnavailable
+from werkzeug.exceptions import BadHost, HTTPException, MethodNotAllowed, ServiceUnavailable
 
 from study_app.turns import BusyError
 
@@ -30,10 +30,14 @@ class Refusal(Exception):  # noqa: N818  (not an error of ours: an answer to the
 
     def response(self) -> Response:
         """Returns the HTTP answer: a page where a browser asked for one, else JSON."""
-        response = error_page(self.status) if _wants_page() else make_response(jsonify(self.body), self.status)
+        response = error_page(self.status) if _wants_page() else self.json()
         if "retry_after" in self.body["error"]:
             response.headers["Retry-After"] = str(self.body["error"]["retry_after"])
         return response
+
+    def json(self) -> Response:
+        """Returns it as JSON, whatever was asked for."""
+        return make_response(jsonify(self.body), self.status)
 
 
 def register(app: Flask) -> None:
@@ -63,6 +67,8 @@ def _wants_page() -> bool:
 def _http_error(error: HTTPException) -> Response | HTTPException:
     if error.response is not None or (error.code or 500) < 400:
         return error
+    if isinstance(error, BadHost):  # no page, since no address can be made for a host of this name
+        return Refusal(400, "host", "expected the study's host name").json()
     code = error.code or 500
     response = (
         Refusal(code, error.name.lower(), error.description or error.name).response()

@@ -314,6 +314,12 @@ def test_a_body_that_is_nested_too_deeply_is_refused_in_the_one_shape(visitor):
         assert (reply.status_code, set(reply.get_json())) == (422, {"error"}), path
 
 
+@pytest.mark.parametrize("path", ["/", "/admin/", "/api/v1/trials", "/annotate/"])
+def test_a_host_that_cannot_be_one_is_refused(app, path):
+    reply = app.test_client().get(path, headers={"Host": "9" * 300, "Accept": "text/html"})
+    assert (reply.status_code, reply.get_json()["error"]["code"]) == (400, "host")
+
+
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "TRACE", "PROPFIND"])
 def test_a_method_that_is_not_known_is_refused(visitor, method):
     api = visitor.client.open("/api/v1/trials", method=method, json={}, headers=visitor.headers)
